@@ -1,0 +1,421 @@
+//! Runs a saga one step at a time without touching anything: it says what to do, and is told how it went.
+//!
+//! The caller's loop is: take [`Driver::next`], do it, report it. The driver never asks for a deed whose intent the
+//! caller has not confirmed as durable. It does not know clocks (the time is an argument) nor what a step means.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::{
+    Entry, FORMAT_VERSION, Failure, Header, Next, Outcome, Record, ReplayError, Residue, SagaState,
+    Status, StepId, StepSpec, ready, replay,
+};
+
+/// What to do when a step fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFailure {
+    /// Take everything back.
+    Unwind,
+    /// Leave everything as it is, for someone to look at; a later run may go on or unwind.
+    Keep,
+}
+
+/// How to take up a saga that a journal tells of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Go on in the direction it was going; steps that failed are tried again.
+    GoOn,
+    /// Take it back, for this reason.
+    TakeBack {
+        /// Why, for the journal.
+        reason: String,
+    },
+}
+
+/// What the caller must do next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Look at what is there before the step, then report with [`Driver::on_observed`].
+    Observe {
+        /// The step.
+        step: StepSpec,
+    },
+    /// Make this entry durable, then report with [`Driver::on_durable`]. If it cannot be made durable, stop: drop
+    /// the driver and do nothing more.
+    Append(Entry),
+    /// Do the step, then report with [`Driver::on_performed`].
+    Perform {
+        /// The step.
+        step: StepSpec,
+        /// What was there before its first attempt.
+        prior: Value,
+        /// 1 for the first attempt. Above 1 the step may have been done already, wholly or partly.
+        attempt: u32,
+    },
+    /// Take the step back, then report with [`Driver::on_undone`].
+    Undo {
+        /// The step.
+        step: StepSpec,
+        /// What was there before its first attempt.
+        prior: Value,
+        /// What the deed gave; `None` when it failed or was cut off.
+        receipt: Option<Value>,
+    },
+    /// Nothing more to do.
+    Halt(Halt),
+}
+
+/// Why the driver has nothing more to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Halt {
+    /// The saga has ended and the outcome is on record.
+    Finished(Outcome),
+    /// A step failed and everything was left as it is.
+    Kept {
+        /// The step.
+        step: StepId,
+        /// Why it failed.
+        failure: Failure,
+    },
+}
+
+/// A report that does not answer what was asked: a mistake of the caller. The driver is unchanged.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DriverError {
+    /// The report does not fit what the driver asked for last.
+    #[error("{report} was reported, but the driver had not asked for it")]
+    NotAsked {
+        /// The report.
+        report: &'static str,
+    },
+    /// The entry that the driver made does not fit its own state. A bug.
+    #[error("an entry does not follow from the state")]
+    Inconsistent {
+        /// The contradiction.
+        #[source]
+        source: ReplayError,
+    },
+}
+
+#[derive(Clone, Debug)]
+enum Posture {
+    Idle,
+    Observing(StepId),
+    Recording(Record),
+    Performing(StepId),
+    Undoing(StepId),
+}
+
+/// A saga in progress.
+#[derive(Clone, Debug)]
+pub struct Driver {
+    /// `None` until the header is durable.
+    state: Option<SagaState>,
+    posture: Posture,
+    on_failure: OnFailure,
+    /// Failed steps that this run may begin again.
+    retry: BTreeSet<StepId>,
+}
+
+impl Driver {
+    /// A new saga. The first command is to make its header durable.
+    #[must_use]
+    pub fn begin(header: Header, on_failure: OnFailure) -> Self {
+        Self {
+            state: None,
+            posture: Posture::Recording(Record::Header(header)),
+            on_failure,
+            retry: BTreeSet::new(),
+        }
+    }
+
+    /// A saga that a journal tells of.
+    ///
+    /// # Errors
+    /// [`ReplayError`] when the entries do not tell a saga.
+    pub fn resume(
+        entries: &[Entry],
+        start: Start,
+        on_failure: OnFailure,
+    ) -> Result<Self, ReplayError> {
+        let state = replay(entries)?;
+        let mut driver = Self {
+            state: None,
+            posture: Posture::Idle,
+            on_failure,
+            retry: BTreeSet::new(),
+        };
+        match start {
+            Start::GoOn => {
+                let steps = state.header().definition.steps().iter();
+                driver.retry = steps
+                    .map(|step| step.id.clone())
+                    .filter(|id| state.status_of(id) == Status::Failed)
+                    .collect();
+            }
+            Start::TakeBack { reason } => {
+                if matches!(
+                    state.status(),
+                    crate::SagaStatus::Running | crate::SagaStatus::Done | crate::SagaStatus::Stuck
+                ) {
+                    driver.posture = Posture::Recording(Record::Unwind { reason });
+                }
+                driver.retry = with_failed_undo(&state);
+            }
+        }
+        driver.state = Some(state);
+        Ok(driver)
+    }
+
+    /// The saga as recorded so far; `None` until the header is durable.
+    #[must_use]
+    pub fn state(&self) -> Option<&SagaState> {
+        self.state.as_ref()
+    }
+
+    /// What to do next. Asking again without a report gives the same answer.
+    pub fn next(&mut self, now: Timestamp) -> Command {
+        if matches!(self.posture, Posture::Idle)
+            && let Some(halt) = self.decide()
+        {
+            return Command::Halt(halt);
+        }
+        match &self.posture {
+            Posture::Idle => Command::Halt(Halt::Finished(Outcome::Done)),
+            Posture::Recording(record) => Command::Append(Entry {
+                version: FORMAT_VERSION,
+                seq: self.state.as_ref().map_or(0, SagaState::next_seq),
+                at: now,
+                record: record.clone(),
+            }),
+            Posture::Observing(id) => self.with_step(id, |step, _| Command::Observe { step }),
+            Posture::Performing(id) => self.with_step(id, |step, state| Command::Perform {
+                step,
+                prior: state.prior.clone().unwrap_or(Value::Null),
+                attempt: state.attempts,
+            }),
+            Posture::Undoing(id) => self.with_step(id, |step, state| Command::Undo {
+                step,
+                prior: state.prior.clone().unwrap_or(Value::Null),
+                receipt: state.receipt.clone(),
+            }),
+        }
+    }
+
+    /// The entry of the last [`Command::Append`] is durable.
+    ///
+    /// # Errors
+    /// [`DriverError`] when no entry was asked for.
+    pub fn on_durable(&mut self, entry: &Entry) -> Result<(), DriverError> {
+        let Posture::Recording(record) = &self.posture else {
+            return Err(DriverError::NotAsked {
+                report: "a durable entry",
+            });
+        };
+        if record != &entry.record {
+            return Err(DriverError::NotAsked {
+                report: "another entry",
+            });
+        }
+        let inconsistent = |source| DriverError::Inconsistent { source };
+        match &mut self.state {
+            None => self.state = Some(SagaState::begin(entry).map_err(inconsistent)?),
+            Some(state) => state.apply(entry).map_err(inconsistent)?,
+        }
+        self.posture = match &entry.record {
+            Record::Intent { step, .. } => Posture::Performing(step.clone()),
+            Record::UndoIntent { step } => Posture::Undoing(step.clone()),
+            _ => Posture::Idle,
+        };
+        Ok(())
+    }
+
+    /// What was there before the step of the last [`Command::Observe`], or why that could not be seen.
+    ///
+    /// # Errors
+    /// [`DriverError`] when no observation was asked for.
+    pub fn on_observed(&mut self, result: Result<Value, Failure>) -> Result<(), DriverError> {
+        let Posture::Observing(step) = &self.posture else {
+            return Err(DriverError::NotAsked {
+                report: "an observation",
+            });
+        };
+        let step = step.clone();
+        self.posture = match result {
+            Ok(prior) => Posture::Recording(Record::Intent {
+                step,
+                attempt: 1,
+                prior,
+            }),
+            // Nothing was touched, and nothing will be: from here the only way is back.
+            Err(failure) => Posture::Recording(Record::Unwind {
+                reason: format!("{step} could not be prepared: {}", failure.message),
+            }),
+        };
+        Ok(())
+    }
+
+    /// How the step of the last [`Command::Perform`] went.
+    ///
+    /// # Errors
+    /// [`DriverError`] when no deed was asked for.
+    pub fn on_performed(&mut self, result: Result<Value, Failure>) -> Result<(), DriverError> {
+        let Posture::Performing(step) = &self.posture else {
+            return Err(DriverError::NotAsked { report: "a deed" });
+        };
+        let step = step.clone();
+        self.posture = Posture::Recording(match result {
+            Ok(receipt) => Record::Done { step, receipt },
+            Err(failure) => Record::Failed { step, failure },
+        });
+        Ok(())
+    }
+
+    /// How the taking back of the last [`Command::Undo`] went, and what lies beyond its reach.
+    ///
+    /// # Errors
+    /// [`DriverError`] when no undo was asked for.
+    pub fn on_undone(&mut self, result: Result<Vec<Residue>, Failure>) -> Result<(), DriverError> {
+        let Posture::Undoing(step) = &self.posture else {
+            return Err(DriverError::NotAsked { report: "an undo" });
+        };
+        let step = step.clone();
+        self.posture = Posture::Recording(match result {
+            Ok(left_behind) => Record::Undone { step, left_behind },
+            Err(failure) => Record::UndoFailed { step, failure },
+        });
+        Ok(())
+    }
+
+    /// Asks for the whole saga to be taken back as soon as nothing is in flight: what a signal does.
+    ///
+    /// # Errors
+    /// [`DriverError`] while a report is due, or when the saga is already on its way back.
+    pub fn unwind(&mut self, reason: impl Into<String>) -> Result<(), DriverError> {
+        let running = self
+            .state
+            .as_ref()
+            .is_some_and(|s| s.status() == crate::SagaStatus::Running);
+        if !running || !matches!(self.posture, Posture::Idle) {
+            return Err(DriverError::NotAsked {
+                report: "an unwinding",
+            });
+        }
+        self.posture = Posture::Recording(Record::Unwind {
+            reason: reason.into(),
+        });
+        Ok(())
+    }
+
+    fn with_step(
+        &self,
+        id: &StepId,
+        make: impl FnOnce(StepSpec, &crate::state::StepState) -> Command,
+    ) -> Command {
+        let state = self.state.as_ref();
+        let found = state.and_then(|s| Some((s.header().definition.step(id)?, s.step(id)?)));
+        match found {
+            Some((spec, step)) => make(spec.clone(), step),
+            // Postures are only made from steps that the state has.
+            None => Command::Halt(Halt::Finished(Outcome::Stuck {
+                left_behind: Vec::new(),
+            })),
+        }
+    }
+
+    /// Takes up the next posture, or says that there is none.
+    fn decide(&mut self) -> Option<Halt> {
+        if let Some(id) = self.take_retry() {
+            self.posture = self.begin_again(id);
+            return None;
+        }
+        let state = self.state.as_ref()?;
+        self.posture = match ready(state, &BTreeSet::new()) {
+            Next::Finished(outcome) => return Some(Halt::Finished(outcome)),
+            Next::Finish(outcome) => Posture::Recording(Record::Finished { outcome }),
+            Next::Perform(steps) => self.first_of(steps)?,
+            Next::Undo(steps) => {
+                let step = steps.into_iter().next()?;
+                Posture::Recording(Record::UndoIntent { step })
+            }
+            Next::Decide { failed } => match (self.on_failure, state.first_failure()) {
+                (OnFailure::Keep, Some((step, failure))) => {
+                    return Some(Halt::Kept {
+                        step: step.clone(),
+                        failure: failure.clone(),
+                    });
+                }
+                (_, failure) => Posture::Recording(Record::Unwind {
+                    reason: failure.map_or_else(
+                        || format!("{failed:?} failed"),
+                        |(id, f)| format!("{id} failed: {}", f.message),
+                    ),
+                }),
+            },
+            // Nothing is ever in flight between two commands of this driver.
+            Next::Wait => return None,
+        };
+        None
+    }
+
+    fn first_of(&self, steps: Vec<StepId>) -> Option<Posture> {
+        let step = steps.into_iter().next()?;
+        let state = self.state.as_ref()?.step(&step)?;
+        Some(match &state.prior {
+            Some(_) => self.begin_again(step),
+            None => Posture::Observing(step),
+        })
+    }
+
+    /// A step whose first intent is on record keeps the observation of that first time.
+    fn begin_again(&self, step: StepId) -> Posture {
+        let known = self.state.as_ref().and_then(|s| s.step(&step));
+        if known.is_some_and(|s| matches!(s.status, Status::UndoFailed)) {
+            return Posture::Recording(Record::UndoIntent { step });
+        }
+        Posture::Recording(Record::Intent {
+            attempt: known.map_or(1, |s| s.attempts.saturating_add(1)),
+            prior: known.and_then(|s| s.prior.clone()).unwrap_or(Value::Null),
+            step,
+        })
+    }
+
+    /// The next step to try again: a failed deed while running; while unwinding, a failed undo, latest begun first,
+    /// and only when nothing above it is left.
+    fn take_retry(&mut self) -> Option<StepId> {
+        let state = self.state.as_ref()?;
+        let definition = &state.header().definition;
+        let wanted = match state.status() {
+            crate::SagaStatus::Running => Status::Failed,
+            crate::SagaStatus::Unwinding => Status::UndoFailed,
+            _ => return None,
+        };
+        let id = self
+            .retry
+            .iter()
+            .filter(|id| state.status_of(id) == wanted)
+            .filter(|id| {
+                wanted == Status::Failed
+                    || definition.dependants(id).all(|above| {
+                        matches!(state.status_of(&above.id), Status::Pending | Status::Undone)
+                    })
+            })
+            .max_by_key(|id| state.step(id).and_then(|step| step.begun))
+            .cloned()?;
+        self.retry.remove(&id);
+        Some(id)
+    }
+}
+
+fn with_failed_undo(state: &SagaState) -> BTreeSet<StepId> {
+    let steps = state.header().definition.steps().iter();
+    steps
+        .map(|step| step.id.clone())
+        .filter(|id| state.status_of(id) == Status::UndoFailed)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

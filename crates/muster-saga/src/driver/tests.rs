@@ -1,0 +1,232 @@
+//! The driver against a world of counters: order, durability before deeds, retries, refusals.
+
+use super::*;
+use crate::{Definition, SagaId, SagaStatus};
+
+fn id(name: &str) -> StepId {
+    StepId::new(name)
+}
+
+fn header(names: &[(&str, &[&str])]) -> Header {
+    let steps = names.iter().map(|(name, after)| StepSpec {
+        id: id(name),
+        after: after.iter().copied().map(StepId::new).collect(),
+        description: format!("does {name}"),
+        undo: format!("takes {name} back"),
+        content: Value::Null,
+    });
+    Header {
+        kind: "test".into(),
+        id: SagaId::new("s"),
+        started: Timestamp::UNIX_EPOCH,
+        parameters: Value::Null,
+        definition: Definition::new(steps.collect()).unwrap(),
+    }
+}
+
+fn broken() -> Failure {
+    Failure {
+        id: "broken".into(),
+        message: "it broke".into(),
+        remedy: None,
+    }
+}
+
+/// Runs to the end; `fails` says which deeds and undos ("undo NAME") go wrong. Returns the story and the journal.
+fn run(driver: &mut Driver, fails: &[&str], journal: &mut Vec<Entry>) -> (Vec<String>, Halt) {
+    let mut story = Vec::new();
+    for _ in 0..200 {
+        match driver.next(Timestamp::UNIX_EPOCH) {
+            Command::Observe { step } => {
+                let bad = fails.contains(&format!("see {}", step.id).as_str());
+                let seen = if bad { Err(broken()) } else { Ok(Value::Null) };
+                driver.on_observed(seen).unwrap();
+            }
+            Command::Append(entry) => {
+                driver.on_durable(&entry).unwrap();
+                journal.push(entry);
+            }
+            Command::Perform { step, .. } => {
+                story.push(format!("do {}", step.id));
+                let bad = fails.contains(&step.id.as_str());
+                driver
+                    .on_performed(if bad { Err(broken()) } else { Ok(Value::Null) })
+                    .unwrap();
+            }
+            Command::Undo { step, .. } => {
+                let name = format!("undo {}", step.id);
+                let bad = fails.contains(&name.as_str());
+                story.push(name);
+                driver
+                    .on_undone(if bad { Err(broken()) } else { Ok(vec![]) })
+                    .unwrap();
+            }
+            Command::Halt(halt) => return (story, halt),
+        }
+    }
+    panic!("the driver does not come to an end: {story:?}");
+}
+
+const CHAIN: &[(&str, &[&str])] = &[("a", &[]), ("b", &["a"]), ("c", &["b"])];
+
+#[test]
+fn a_deed_is_asked_for_only_after_its_intent_is_durable() {
+    let mut driver = Driver::begin(header(CHAIN), OnFailure::Unwind);
+    let mut durable: Vec<Entry> = Vec::new();
+    loop {
+        match driver.next(Timestamp::UNIX_EPOCH) {
+            Command::Observe { .. } => driver.on_observed(Ok(Value::Null)).unwrap(),
+            Command::Append(entry) => {
+                // Asking again before the report changes nothing.
+                assert_eq!(
+                    driver.next(Timestamp::UNIX_EPOCH),
+                    Command::Append(entry.clone())
+                );
+                driver.on_durable(&entry).unwrap();
+                durable.push(entry);
+            }
+            Command::Perform { step, .. } => {
+                assert!(matches!(
+                    &durable.last().unwrap().record,
+                    Record::Intent { step: recorded, .. } if *recorded == step.id
+                ));
+                driver.on_performed(Ok(Value::Null)).unwrap();
+            }
+            Command::Undo { .. } => panic!("nothing failed"),
+            Command::Halt(halt) => {
+                assert_eq!(halt, Halt::Finished(Outcome::Done));
+                break;
+            }
+        }
+    }
+    // header, three times intent and done, finished
+    assert_eq!(durable.len(), 8);
+}
+
+#[test]
+fn a_failure_takes_back_the_failed_step_and_all_before_it_in_reverse() {
+    let mut driver = Driver::begin(header(CHAIN), OnFailure::Unwind);
+    let (story, halt) = run(&mut driver, &["b"], &mut Vec::new());
+    assert_eq!(story, ["do a", "do b", "undo b", "undo a"]);
+    assert_eq!(
+        halt,
+        Halt::Finished(Outcome::Undone {
+            left_behind: vec![]
+        })
+    );
+    let reason = driver.state().unwrap().unwind_reason().unwrap();
+    assert_eq!(reason, "b failed: it broke");
+}
+
+#[test]
+fn a_step_that_cannot_be_looked_at_is_not_done_and_all_before_it_is_taken_back() {
+    let mut driver = Driver::begin(header(CHAIN), OnFailure::Unwind);
+    let (story, halt) = run(&mut driver, &["see b"], &mut Vec::new());
+    assert_eq!(story, ["do a", "undo a"]);
+    assert_eq!(
+        halt,
+        Halt::Finished(Outcome::Undone {
+            left_behind: vec![]
+        })
+    );
+}
+
+#[test]
+fn a_kept_failure_can_be_gone_on_with_or_taken_back() {
+    let mut driver = Driver::begin(header(CHAIN), OnFailure::Keep);
+    let mut journal = Vec::new();
+    let (story, halt) = run(&mut driver, &["b"], &mut journal);
+    assert_eq!(story, ["do a", "do b"]);
+    assert_eq!(
+        halt,
+        Halt::Kept {
+            step: id("b"),
+            failure: broken()
+        }
+    );
+
+    let mut on = Driver::resume(&journal, Start::GoOn, OnFailure::Unwind).unwrap();
+    let (story, halt) = run(&mut on, &[], &mut journal.clone());
+    assert_eq!(story, ["do b", "do c"]);
+    assert_eq!(halt, Halt::Finished(Outcome::Done));
+
+    let back = Start::TakeBack {
+        reason: "asked for".into(),
+    };
+    let mut back = Driver::resume(&journal, back, OnFailure::Unwind).unwrap();
+    let (story, _) = run(&mut back, &[], &mut journal);
+    assert_eq!(story, ["undo b", "undo a"]);
+}
+
+#[test]
+fn a_finished_saga_can_be_taken_back_and_a_stuck_one_tried_again() {
+    let mut journal = Vec::new();
+    run(
+        &mut Driver::begin(header(CHAIN), OnFailure::Unwind),
+        &[],
+        &mut journal,
+    );
+    let back = || Start::TakeBack {
+        reason: "reset".into(),
+    };
+    let mut driver = Driver::resume(&journal, back(), OnFailure::Unwind).unwrap();
+    let (story, halt) = run(&mut driver, &["undo b"], &mut journal);
+    assert_eq!(story, ["undo c", "undo b"]);
+    let Halt::Finished(Outcome::Stuck { left_behind }) = halt else {
+        panic!("{halt:?}")
+    };
+    assert_eq!(left_behind.len(), 2);
+    assert_eq!(driver.state().unwrap().status(), SagaStatus::Stuck);
+
+    let mut again = Driver::resume(&journal, back(), OnFailure::Unwind).unwrap();
+    let (story, halt) = run(&mut again, &[], &mut journal);
+    assert_eq!(story, ["undo b", "undo a"]);
+    assert_eq!(
+        halt,
+        Halt::Finished(Outcome::Undone {
+            left_behind: vec![]
+        })
+    );
+
+    // Once everything is taken back there is nothing more to do.
+    let mut over = Driver::resume(&journal, back(), OnFailure::Unwind).unwrap();
+    assert_eq!(run(&mut over, &[], &mut journal).0, Vec::<String>::new());
+}
+
+#[test]
+fn a_report_that_was_not_asked_for_is_refused_and_changes_nothing() {
+    let mut driver = Driver::begin(header(CHAIN), OnFailure::Unwind);
+    let before = driver.next(Timestamp::UNIX_EPOCH);
+    assert!(driver.on_performed(Ok(Value::Null)).is_err());
+    assert!(driver.on_undone(Ok(vec![])).is_err());
+    assert!(driver.on_observed(Ok(Value::Null)).is_err());
+    assert!(driver.unwind("signal").is_err());
+    assert_eq!(driver.next(Timestamp::UNIX_EPOCH), before);
+}
+
+#[test]
+fn a_signal_between_two_steps_takes_everything_back() {
+    let mut driver = Driver::begin(header(CHAIN), OnFailure::Unwind);
+    let mut story = Vec::new();
+    loop {
+        match driver.next(Timestamp::UNIX_EPOCH) {
+            Command::Observe { .. } => driver.on_observed(Ok(Value::Null)).unwrap(),
+            Command::Append(entry) => {
+                driver.on_durable(&entry).unwrap();
+                if matches!(&entry.record, Record::Done { step, .. } if *step == id("b")) {
+                    driver.unwind("told to stop").unwrap();
+                }
+            }
+            Command::Perform { step, .. } => {
+                story.push(format!("do {}", step.id));
+                driver.on_performed(Ok(Value::Null)).unwrap();
+            }
+            Command::Undo { step, .. } => {
+                story.push(format!("undo {}", step.id));
+                driver.on_undone(Ok(vec![])).unwrap();
+            }
+            Command::Halt(_) => break,
+        }
+    }
+    assert_eq!(story, ["do a", "do b", "undo b", "undo a"]);
+}
