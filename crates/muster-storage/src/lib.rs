@@ -12,7 +12,7 @@ mod hub;
 mod key;
 mod key_value;
 mod memory;
-// mod sqlite;
+mod sqlite;
 mod store;
 mod watch;
 
@@ -20,6 +20,6 @@ pub use error::StoreError;
 pub use event::{Event, EventKind};
 pub use key_value::{KeyValue, Page, Revision};
 pub use memory::MemoryStore;
-// pub use sqlite::SqliteStore;
+pub use sqlite::SqliteStore;
 pub use store::{MAX_KEY_BYTES, MAX_VALUE_BYTES, Store};
 pub use watch::{Watch, WatchBatch};

@@ -159,7 +159,7 @@ fn alive_at(writes: &[Event], revision: Revision) -> Option<KeyValue> {
 #[async_trait]
 impl Log for History {
     async fn read(
-        &self,
+        self: Arc<Self>,
         prefix: &str,
         after: Revision,
         limit: usize,

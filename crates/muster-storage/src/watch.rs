@@ -30,7 +30,7 @@ pub struct WatchBatch {
 pub(crate) trait Log: Send + Sync + 'static {
     /// At most `limit` events under `prefix` after `after`, and the revision up to which that is all.
     async fn read(
-        &self,
+        self: Arc<Self>,
         prefix: &str,
         after: Revision,
         limit: usize,
@@ -80,7 +80,7 @@ impl Watch {
             let batch = match self.hub.recent(&self.prefix, self.position, BATCH_EVENTS) {
                 Recent::Events { events, revision } => Ok(WatchBatch { events, revision }),
                 Recent::Forgotten => {
-                    self.log
+                    Arc::clone(&self.log)
                         .read(&self.prefix, self.position, BATCH_EVENTS)
                         .await
                 }
@@ -94,6 +94,7 @@ impl Watch {
             };
             match &batch {
                 Ok(batch) => self.position = batch.revision,
+                Err(StoreError::Closed) => break,
                 Err(_) => self.ended = true,
             }
             return Some(batch);
