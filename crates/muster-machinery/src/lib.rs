@@ -1,1 +1,15 @@
 //! muster-machinery.
+
+pub mod discovery;
+pub mod gvk;
+pub mod meta;
+pub mod protobuf;
+pub mod resources;
+pub mod schema;
+pub mod selector;
+pub mod status;
+pub mod validation;
+
+pub use meta::Object;
+pub use resources::{KUBERNETES_GIT_VERSION, KUBERNETES_VERSION};
+pub use status::Status;
