@@ -1,0 +1,331 @@
+//! Deletes objects all of whose owners are gone, and carries out foreground and orphaning deletions.
+//!
+//! The graph of owners says where to look; whether an owner is gone is always asked of the API
+//! before anything is deleted, and every delete names the uid it means.
+
+mod graph;
+
+use crate::events::{Change, changes};
+use crate::failure::is_outdated;
+use crate::keyed::{self, Outcome};
+use crate::resources::{Deletable, supporting};
+use futures::{Stream, StreamExt, stream};
+use graph::{Graph, Item, Owner, Uid};
+use kube::api::{
+    Api, DeleteParams, DynamicObject, PartialObjectMeta, Patch, PatchParams, Preconditions,
+    PropagationPolicy,
+};
+use kube::core::ApiResource;
+use kube::runtime::watcher;
+use kube::{Client, ResourceExt};
+use parking_lot::Mutex;
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+type Metadata = PartialObjectMeta<DynamicObject>;
+
+/// How many objects are looked at at the same time.
+const LIMIT: usize = 16;
+/// How soon discovery is tried again when it failed.
+const DISCOVERY_PAUSE: Duration = Duration::from_secs(1);
+/// Finalizer of an orphaning deletion (`metav1.FinalizerOrphanDependents`).
+const ORPHAN: &str = "orphan";
+/// Finalizer of a foreground deletion (`metav1.FinalizerDeleteDependents`).
+const FOREGROUND: &str = "foregroundDeletion";
+
+struct Collector {
+    client: Client,
+    resources: Vec<Deletable>,
+    graph: Mutex<Graph>,
+}
+
+/// Collects garbage for ever.
+pub(crate) async fn run(client: Client) {
+    let resources = discover(&client).await;
+    let collector = Arc::new(Collector {
+        client,
+        resources,
+        graph: Mutex::new(Graph::default()),
+    });
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let feeding = feed(Arc::clone(&collector), sender);
+    let work = stream::unfold(receiver, |mut receiver| async move {
+        let uid: Uid = receiver.recv().await?;
+        Some(((uid.clone(), uid), receiver))
+    });
+    let working = keyed::run(work, LIMIT, |uid: Uid| {
+        let collector = Arc::clone(&collector);
+        async move { collector.look_at(&uid).await }
+    });
+    futures::future::join(feeding, working).await;
+}
+
+async fn discover(client: &Client) -> Vec<Deletable> {
+    loop {
+        match supporting(client, &["delete", "list", "watch"]).await {
+            // Events are never owned, and there may be very many of them.
+            Ok(found) => {
+                return found
+                    .into_iter()
+                    .filter(|one| one.resource.plural != "events")
+                    .collect();
+            }
+            Err(error) => tracing::warn!(%error, "discovery failed and is tried again"),
+        }
+        tokio::time::sleep(DISCOVERY_PAUSE).await;
+    }
+}
+
+/// Tells the graph of every change of every resource.
+async fn feed(collector: Arc<Collector>, work: mpsc::UnboundedSender<Uid>) {
+    let watches = (0..collector.resources.len()).map(|index| watch_one(&collector, index).boxed());
+    let mut all = stream::select_all(watches);
+    while let Some((index, change)) = all.next().await {
+        let found = collector.on_change(index, change);
+        if found.into_iter().any(|uid| work.send(uid).is_err()) {
+            return;
+        }
+    }
+}
+
+fn watch_one(
+    collector: &Collector,
+    index: usize,
+) -> impl Stream<Item = (usize, Change<Metadata>)> + Send + use<> {
+    let resource = &collector.resources[index].resource;
+    let api: Api<Metadata> = Api::all_with(collector.client.clone(), resource);
+    changes_of(api).map(move |change| (index, change))
+}
+
+/// As [`changes`], for types that are only known at run time.
+fn changes_of(api: Api<Metadata>) -> impl Stream<Item = Change<Metadata>> + Send {
+    changes(api, watcher::Config::default())
+}
+
+fn item_of(resource: usize, object: &Metadata) -> Item {
+    let metadata = &object.metadata;
+    let finalizers = metadata.finalizers.as_deref().unwrap_or_default();
+    let owners = metadata.owner_references.as_deref().unwrap_or_default();
+    Item {
+        resource,
+        namespace: metadata.namespace.clone(),
+        name: metadata.name.clone().unwrap_or_default(),
+        owners: owners
+            .iter()
+            .map(|owner| Owner {
+                uid: owner.uid.clone(),
+                api_version: owner.api_version.clone(),
+                kind: owner.kind.clone(),
+                name: owner.name.clone(),
+                blocks: owner.block_owner_deletion.unwrap_or(false),
+            })
+            .collect(),
+        deleting: metadata.deletion_timestamp.is_some(),
+        orphans: finalizers.iter().any(|one| one == ORPHAN),
+        foreground: finalizers.iter().any(|one| one == FOREGROUND),
+    }
+}
+
+impl Collector {
+    fn on_change(&self, index: usize, change: Change<Metadata>) -> Vec<Uid> {
+        let mut graph = self.graph.lock();
+        match change {
+            Change::Present(object) => match object.uid() {
+                Some(uid) => graph.on_present(&uid, item_of(index, &object)),
+                None => Vec::new(),
+            },
+            Change::Gone(object) => object
+                .uid()
+                .map(|uid| graph.on_gone(&uid))
+                .unwrap_or_default(),
+        }
+    }
+
+    async fn look_at(&self, uid: &str) -> Outcome {
+        let item = self.graph.lock().get(uid);
+        let Some(item) = item else {
+            return Outcome::Done;
+        };
+        let result = if item.deleting && item.orphans {
+            self.orphan(uid, &item).await
+        } else if item.deleting && item.foreground {
+            self.delete_dependents(uid, &item).await
+        } else if item.deleting {
+            Ok(())
+        } else {
+            self.check_owners(uid, &item).await
+        };
+        match result {
+            Ok(()) => Outcome::Done,
+            Err(error) if is_outdated(&error) => Outcome::Done,
+            Err(error) => {
+                tracing::warn!(name = item.name, %error, "garbage collection is tried again");
+                Outcome::Retry
+            }
+        }
+    }
+
+    fn api(&self, item: &Item) -> Api<DynamicObject> {
+        self.api_of(&self.resources[item.resource], item.namespace.as_deref())
+    }
+
+    fn api_of(&self, of: &Deletable, namespace: Option<&str>) -> Api<DynamicObject> {
+        match namespace.filter(|_| of.namespaced) {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &of.resource),
+            None => Api::all_with(self.client.clone(), &of.resource),
+        }
+    }
+
+    /// Deletes `item` when all its owners are gone; drops the references to some that are.
+    async fn check_owners(&self, uid: &str, item: &Item) -> Result<(), kube::Error> {
+        let mut living = Vec::new();
+        for owner in &item.owners {
+            if self.exists(owner, item.namespace.as_deref()).await? {
+                living.push(owner.uid.clone());
+            }
+        }
+        if living.len() == item.owners.len() {
+            return Ok(());
+        }
+        if living.is_empty() {
+            tracing::info!(
+                name = item.name,
+                uid,
+                "deleting an object whose owners are gone"
+            );
+            return self.delete(uid, item, PropagationPolicy::Background).await;
+        }
+        self.keep_owners(uid, item, |owner| living.contains(&owner.uid))
+            .await
+    }
+
+    /// Asks the API. A kind that nobody serves is never taken for a missing owner.
+    async fn exists(&self, owner: &Owner, namespace: Option<&str>) -> Result<bool, kube::Error> {
+        let served = self
+            .resources
+            .iter()
+            .find(|one| is_kind(&one.resource, owner));
+        let Some(resource) = served else {
+            return Ok(true);
+        };
+        let api = self.api_of(resource, namespace);
+        let found = api.get_metadata_opt(&owner.name).await?;
+        Ok(found
+            .and_then(|object| object.uid())
+            .is_some_and(|uid| uid == owner.uid))
+    }
+
+    async fn delete(
+        &self,
+        uid: &str,
+        item: &Item,
+        policy: PropagationPolicy,
+    ) -> Result<(), kube::Error> {
+        let parameters = DeleteParams {
+            propagation_policy: Some(policy),
+            preconditions: Some(Preconditions {
+                uid: Some(uid.to_owned()),
+                resource_version: None,
+            }),
+            ..DeleteParams::default()
+        };
+        self.api(item)
+            .delete(&item.name, &parameters)
+            .await
+            .map(|_| ())
+    }
+
+    async fn keep_owners(
+        &self,
+        uid: &str,
+        item: &Item,
+        keep: impl Fn(&Owner) -> bool,
+    ) -> Result<(), kube::Error> {
+        let object = self.api(item).get_metadata(&item.name).await?;
+        if object.uid().as_deref() != Some(uid) {
+            return Ok(());
+        }
+        let kept: Vec<_> = object
+            .owner_references()
+            .iter()
+            .filter(|reference| {
+                item.owners
+                    .iter()
+                    .find(|owner| owner.uid == reference.uid)
+                    .is_none_or(&keep)
+            })
+            .collect();
+        let patch = json!({ "metadata": {
+            "resourceVersion": object.resource_version(), "uid": uid, "ownerReferences": kept,
+        }});
+        let parameters = PatchParams::default();
+        self.api(item)
+            .patch_metadata(&item.name, &parameters, &Patch::Merge(patch))
+            .await
+            .map(|_| ())
+    }
+
+    async fn delete_dependents(&self, uid: &str, item: &Item) -> Result<(), kube::Error> {
+        let dependents = self.graph.lock().dependents(uid);
+        for (dependent, known) in dependents.iter().filter(|(_, known)| !known.deleting) {
+            match self
+                .delete(dependent, known, PropagationPolicy::Foreground)
+                .await
+            {
+                Err(error) if !is_outdated(&error) => return Err(error),
+                _ => {}
+            }
+        }
+        if self.graph.lock().is_blocked(uid) {
+            return Ok(());
+        }
+        self.remove_finalizer(uid, item, FOREGROUND).await
+    }
+
+    async fn orphan(&self, uid: &str, item: &Item) -> Result<(), kube::Error> {
+        let dependents = self.graph.lock().dependents(uid);
+        for (dependent, known) in dependents {
+            self.keep_owners(&dependent, &known, |owner| owner.uid != uid)
+                .await?;
+        }
+        self.remove_finalizer(uid, item, ORPHAN).await
+    }
+
+    async fn remove_finalizer(
+        &self,
+        uid: &str,
+        item: &Item,
+        which: &str,
+    ) -> Result<(), kube::Error> {
+        let Some(object) = self.api(item).get_metadata_opt(&item.name).await? else {
+            return Ok(());
+        };
+        if object.uid().as_deref() != Some(uid) {
+            return Ok(());
+        }
+        let kept: Vec<_> = object
+            .finalizers()
+            .iter()
+            .filter(|one| *one != which)
+            .collect();
+        let patch = json!({ "metadata": {
+            "resourceVersion": object.resource_version(), "uid": uid, "finalizers": kept,
+        }});
+        let parameters = PatchParams::default();
+        self.api(item)
+            .patch_metadata(&item.name, &parameters, &Patch::Merge(patch))
+            .await
+            .map(|_| ())
+    }
+}
+
+/// Whether `resource` is the kind of `owner`, in whatever version.
+fn is_kind(resource: &ApiResource, owner: &Owner) -> bool {
+    let group = owner
+        .api_version
+        .rsplit_once('/')
+        .map_or("", |(group, _)| group);
+    resource.kind == owner.kind && resource.group == group
+}
