@@ -168,3 +168,64 @@ fn weight(event: &Event) -> usize {
     let pair = |kv: &KeyValue| kv.key.len() + kv.value.len();
     pair(&event.kv) + event.previous.as_ref().map_or(0, pair)
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn event(revision: u64, bytes: usize) -> Event {
+        let key = format!("key-{revision}");
+        let value = Bytes::from(vec![0; bytes]);
+        Event::creating(&key, value, None, Revision(revision)).unwrap()
+    }
+
+    fn revisions(recent: Recent) -> (Vec<u64>, u64) {
+        match recent {
+            Recent::Events { events, revision } => (
+                events.iter().map(|event| event.revision().0).collect(),
+                revision.0,
+            ),
+            other => panic!("no events: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_ring_is_bounded_in_number() {
+        let hub = Hub::with_ring(Revision(10), 3);
+        hub.publish((11..=15).map(|revision| event(revision, 1)).collect());
+        assert!(matches!(hub.recent("", Revision(11), 9), Recent::Forgotten));
+        assert_eq!(
+            revisions(hub.recent("", Revision(12), 9)),
+            (vec![13, 14, 15], 15)
+        );
+        assert_eq!(
+            revisions(hub.recent("", Revision(12), 2)),
+            (vec![13, 14], 14)
+        );
+        assert_eq!(revisions(hub.recent("x", Revision(12), 9)), (vec![], 15));
+        assert!(matches!(hub.recent("", Revision(15), 9), Recent::Nothing));
+    }
+
+    #[test]
+    fn the_ring_is_bounded_in_bytes() {
+        let hub = Hub::new(Revision::ZERO);
+        for revision in 1..=5 {
+            hub.publish(vec![event(revision, RING_BYTES / 3)]);
+        }
+        assert!(matches!(hub.recent("", Revision(2), 9), Recent::Forgotten));
+        assert_eq!(revisions(hub.recent("", Revision(3), 9)), (vec![4, 5], 5));
+        hub.publish(vec![event(6, RING_BYTES * 2)]);
+        assert!(matches!(hub.recent("", Revision(5), 9), Recent::Forgotten));
+        hub.publish(vec![event(7, 1)]);
+        assert_eq!(revisions(hub.recent("", Revision(6), 9)), (vec![7], 7));
+    }
+
+    #[test]
+    fn nothing_is_known_of_the_time_before_the_hub() {
+        let hub = Hub::new(Revision(10));
+        assert!(matches!(hub.recent("", Revision(9), 9), Recent::Forgotten));
+        assert!(matches!(hub.recent("", Revision(10), 9), Recent::Nothing));
+    }
+}

@@ -4,6 +4,8 @@
 //! Keys are strings, values are bytes. This crate refuses to know what they mean: no Kubernetes,
 //! no JSON, no time, no leases. [`design`] says why it is built this way.
 
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
 pub mod design;
 
 mod error;
@@ -15,6 +17,9 @@ mod memory;
 mod sqlite;
 mod store;
 mod watch;
+
+#[cfg(test)]
+mod model_tests;
 
 pub use error::StoreError;
 pub use event::{Event, EventKind};

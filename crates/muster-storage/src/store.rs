@@ -1,5 +1,5 @@
-//! The port. Every store gives these promises and no more; [`conformance`](mod@crate::conformance)
-//! checks them on any store.
+//! The port. Every store gives these promises and no more; the module `conformance`
+//! (feature `testing`) checks them on any store.
 
 use async_trait::async_trait;
 use bytes::Bytes;

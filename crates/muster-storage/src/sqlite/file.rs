@@ -40,7 +40,7 @@ fn create_folder(folder: &Path) -> Result<(), StoreError> {
     let parent = folder
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
-    sync_folder(parent.unwrap_or(Path::new(".")))
+    sync_folder(parent.unwrap_or_else(|| Path::new(".")))
 }
 
 /// The lock lives in a file of its own: SQLite's POSIX locks on the database would be lost with the

@@ -11,6 +11,11 @@ mod schema;
 mod sweep;
 mod writer;
 
+#[cfg(test)]
+mod kill_tests;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
