@@ -3,6 +3,7 @@
 pub mod discovery;
 pub mod gvk;
 pub mod meta;
+pub mod patch;
 pub mod protobuf;
 pub mod resources;
 pub mod schema;
