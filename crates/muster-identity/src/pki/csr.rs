@@ -1,5 +1,25 @@
 //! Certificate signing requests: [`Csr`] (PKCS #10, RFC 2986).
-use super::{KeyError, PemError, PrivateKey, PublicKey, Subject, SubjectAltNames};
+//!
+//! It refuses to know who may ask for what. Of a request only subject, alternative names and key are ever
+//! used; every other extension is ignored, and a request for a CA is refused at the door.
+
+use const_oid::db::rfc5280::{ID_CE_BASIC_CONSTRAINTS, ID_CE_SUBJECT_ALT_NAME};
+use const_oid::db::rfc5912::ID_EXTENSION_REQ;
+use der::{Decode as _, Encode as _};
+use x509_cert::builder::{Builder as _, RequestBuilder};
+use x509_cert::ext::Extension;
+use x509_cert::ext::pkix::{BasicConstraints, SubjectAltName};
+use x509_cert::request::CertReq;
+
+use super::certificate::first_element;
+use super::x509_signing::{KeySigner, SignatureBytes};
+use super::{KeyError, PemError, PrivateKey, PublicKey, Subject, SubjectAltNames, pem};
+
+const LABEL: &str = "CERTIFICATE REQUEST";
+/// The label of old OpenSSL.
+const OLD_LABEL: &str = "NEW CERTIFICATE REQUEST";
+/// Largest DER request that is looked at, in bytes.
+const MAX_DER: usize = 64 * 1024;
 
 /// A certificate signing request whose own signature was verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,23 +60,41 @@ impl Csr {
     /// Builds and signs a request.
     ///
     /// # Errors
-    /// [`CsrError::Key`] when signing fails, [`CsrError::Damaged`] when a name cannot be encoded.
+    /// [`CsrError::Damaged`] when a name cannot be encoded or the key not sign.
     pub fn build(
         key: &PrivateKey,
         subject: &Subject,
         sans: &SubjectAltNames,
     ) -> Result<Self, CsrError> {
-        let _ = (key, subject, sans);
-        todo!()
+        let damaged = |error: x509_cert::builder::Error| CsrError::Damaged { detail: error.to_string() };
+        let name = subject.to_name().map_err(|error| damaged(error.into()))?;
+        let mut builder = RequestBuilder::new(name).map_err(damaged)?;
+        if let Some(names) = sans.to_extension().map_err(|error| damaged(error.into()))? {
+            builder.add_extension(&names).map_err(|error| damaged(error.into()))?;
+        }
+        let request =
+            builder.build::<_, SignatureBytes>(&KeySigner(key)).map_err(damaged)?;
+        let der = request.to_der().map_err(|error| damaged(error.into()))?;
+        Ok(Self {
+            der,
+            subject: subject.clone(),
+            sans: sans.clone(),
+            public_key: key.public_key().clone(),
+        })
     }
 
-    /// Reads a PEM request and verifies its signature.
+    /// Reads a PEM request, exactly one block, and verifies its signature.
     ///
     /// # Errors
     /// [`CsrError`] says what is wrong.
-    pub fn from_pem(pem: &[u8]) -> Result<Self, CsrError> {
-        let _ = pem;
-        todo!()
+    pub fn from_pem(text: &[u8]) -> Result<Self, CsrError> {
+        let blocks = pem::parse(text).map_err(CsrError::Pem)?;
+        match blocks.as_slice() {
+            [block] if block.label == LABEL || block.label == OLD_LABEL => {
+                Self::from_der(block.der.expose())
+            }
+            _ => Err(CsrError::NotOneRequest),
+        }
     }
 
     /// Reads a DER request and verifies its signature.
@@ -64,13 +102,31 @@ impl Csr {
     /// # Errors
     /// [`CsrError`] says what is wrong.
     pub fn from_der(der: &[u8]) -> Result<Self, CsrError> {
-        let _ = der;
-        todo!()
+        let damaged = |error: der::Error| CsrError::Damaged { detail: error.to_string() };
+        if der.len() > MAX_DER {
+            return Err(CsrError::Damaged { detail: format!("{} bytes", der.len()) });
+        }
+        let request = CertReq::from_der(der).map_err(damaged)?;
+        let public_key = PublicKey::from_spki(&request.info.public_key).map_err(CsrError::Key)?;
+        let signed = first_element(der).map_err(damaged)?;
+        let signature = request.signature.as_bytes().ok_or(CsrError::Signature)?;
+        match public_key.verify_x509(request.algorithm.oid, signed, signature) {
+            Ok(()) => {}
+            Err(KeyError::BadSignature) => return Err(CsrError::Signature),
+            Err(other) => return Err(CsrError::Key(other)),
+        }
+        let subject = Subject::from_name(&request.info.subject).map_err(damaged)?;
+        let extensions = requested_extensions(&request).map_err(damaged)?;
+        if asks_for_ca(&extensions).map_err(damaged)? {
+            return Err(CsrError::AsksForCa);
+        }
+        let sans = requested_names(&extensions).map_err(damaged)?;
+        Ok(Self { der: der.to_vec(), subject, sans, public_key })
     }
 
     /// PEM `CERTIFICATE REQUEST`.
     pub fn to_pem(&self) -> String {
-        super::pem::encode("CERTIFICATE REQUEST", &self.der)
+        pem::encode(LABEL, &self.der)
     }
 
     /// The DER bytes.
@@ -93,3 +149,39 @@ impl Csr {
         &self.public_key
     }
 }
+
+/// All extensions asked for; the same one twice is an error, as in Go.
+fn requested_extensions(request: &CertReq) -> der::Result<Vec<Extension>> {
+    let mut extensions: Vec<Extension> = Vec::new();
+    for attribute in request.info.attributes.iter().filter(|a| a.oid == ID_EXTENSION_REQ) {
+        for value in attribute.values.iter() {
+            extensions.extend(value.decode_as::<Vec<Extension>>()?);
+        }
+    }
+    for (index, extension) in extensions.iter().enumerate() {
+        if extensions[..index].iter().any(|earlier| earlier.extn_id == extension.extn_id) {
+            return Err(der::Tag::Sequence.value_error().into());
+        }
+    }
+    Ok(extensions)
+}
+
+fn asks_for_ca(extensions: &[Extension]) -> der::Result<bool> {
+    let constraints = extensions.iter().find(|e| e.extn_id == ID_CE_BASIC_CONSTRAINTS);
+    match constraints {
+        Some(e) => Ok(BasicConstraints::from_der(e.extn_value.as_bytes())?.ca),
+        None => Ok(false),
+    }
+}
+
+fn requested_names(extensions: &[Extension]) -> der::Result<SubjectAltNames> {
+    match extensions.iter().find(|e| e.extn_id == ID_CE_SUBJECT_ALT_NAME) {
+        Some(e) => {
+            SubjectAltNames::from_extension(&SubjectAltName::from_der(e.extn_value.as_bytes())?)
+        }
+        None => Ok(SubjectAltNames::default()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,11 +6,13 @@ mod authority;
 mod certificate;
 mod csr;
 mod key;
+mod key_der;
 pub mod pem;
 mod public_key;
 mod signer;
 mod subject;
 mod usage;
+mod x509_signing;
 
 pub use authority::{
     AuthorityError, BACKDATE, CLUSTER_CA_NAME, CertificateAuthority, IssueRequest, Validity,

@@ -75,6 +75,31 @@ const WORDS: [(Usage, &str); 23] = [
 ];
 
 impl Usage {
+    /// Every usage once: words that mean the same as an earlier one are left out.
+    pub(super) const CANONICAL: [Self; 21] = [
+        Self::DigitalSignature,
+        Self::ContentCommitment,
+        Self::KeyEncipherment,
+        Self::KeyAgreement,
+        Self::DataEncipherment,
+        Self::CertSign,
+        Self::CrlSign,
+        Self::EncipherOnly,
+        Self::DecipherOnly,
+        Self::Any,
+        Self::ServerAuth,
+        Self::ClientAuth,
+        Self::CodeSigning,
+        Self::EmailProtection,
+        Self::IpsecEndSystem,
+        Self::IpsecTunnel,
+        Self::IpsecUser,
+        Self::Timestamping,
+        Self::OcspSigning,
+        Self::MicrosoftSgc,
+        Self::NetscapeSgc,
+    ];
+
     /// Reads the API's word, such as `client auth`.
     ///
     /// # Errors
