@@ -67,10 +67,8 @@ struct Ack {
 
 /// Starts a child, lets it live for `delay` after its first word, and collects what it said.
 fn run_and_kill(path: &Path, delay: Duration) -> Vec<Ack> {
-    let name = std::thread::current()
-        .name()
-        .expect("libtest names its threads")
-        .to_owned();
+    let (_crate, module) = module_path!().split_once("::").unwrap();
+    let name = format!("{module}::a_store_killed_at_any_moment_has_all_it_acknowledged");
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args([name.as_str(), "--exact", "--nocapture", "--test-threads=1"])
         .env(CHILD, path)

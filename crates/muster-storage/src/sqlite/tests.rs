@@ -291,6 +291,35 @@ async fn an_interrupted_sweep_leaves_nothing_that_can_be_read() {
     assert_eq!(rows(&path), 25, "the next compaction finishes the work");
 }
 
+/// A compaction is durable a moment before the readers are told. A read in that moment must ask the file.
+#[tokio::test]
+async fn a_read_that_a_compaction_overtakes_notices() {
+    let folder = folder();
+    let path = folder.path().join("store.db");
+    let store = SqliteStore::open_with_ring(&path, 1).unwrap();
+    let first = store.create("a", text("1")).await.unwrap();
+    let second = store.update("a", text("2"), first).await.unwrap();
+    let third = store.update("a", text("3"), second).await.unwrap();
+    let mut overtaken = store.watch("", first).unwrap();
+    outsider(&path)
+        .execute(
+            "UPDATE counter SET value = ?1 WHERE name = 'compacted'",
+            [third],
+        )
+        .unwrap();
+    let old = store.list("", Some(first), None, 0).await;
+    assert!(
+        matches!(old, Err(StoreError::Compacted { oldest }) if oldest == third),
+        "{old:?}"
+    );
+    let batch = overtaken.next().await.unwrap();
+    assert!(
+        matches!(batch, Err(StoreError::Compacted { oldest }) if oldest == third),
+        "{batch:?}"
+    );
+    assert_eq!(store.list("", None, None, 0).await.unwrap().items.len(), 1);
+}
+
 /// A deferred constraint is checked at COMMIT: the only failure that can be arranged there from outside.
 #[tokio::test]
 async fn a_failed_commit_fails_its_group_and_is_never_told() {
