@@ -1,14 +1,18 @@
 //! muster-machinery.
 
 pub mod discovery;
+pub mod duration_text;
+pub mod field_validation;
 pub mod gvk;
 pub mod meta;
 pub mod patch;
 pub mod protobuf;
+pub mod quantity;
 pub mod resources;
 pub mod schema;
 pub mod selector;
 pub mod status;
+pub mod table;
 pub mod validation;
 
 pub use meta::Object;

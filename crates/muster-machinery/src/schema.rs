@@ -300,8 +300,13 @@ impl Schema {
 
     /// The field that a JSON member of the message fills, looking through inlined messages.
     pub fn field<'a>(&'a self, message: &'a Message, json_name: &str) -> Option<&'a Field> {
-        self.json_fields(message)
-            .find(|field| field.name == json_name)
+        message
+            .fields
+            .iter()
+            .find_map(|field| match (field.is_inline(), field.kind) {
+                (true, Kind::Message(id)) => self.field(self.get(id), json_name),
+                _ => (field.name == json_name).then_some(field),
+            })
     }
 
     /// The fields of the message as JSON shows them: inlined messages are replaced by their fields.

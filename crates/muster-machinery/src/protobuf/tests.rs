@@ -289,6 +289,10 @@ impl Draw<'_> {
         self.tape.next().copied().unwrap_or(0)
     }
 
+    fn coin(&mut self) -> bool {
+        self.byte() & 1 == 0
+    }
+
     fn word(&mut self) -> String {
         (0..=self.byte() % 4)
             .map(|_| char::from(b'a' + self.byte() % 26))
@@ -327,15 +331,15 @@ impl Draw<'_> {
             Form::Time => self.time(""),
             Form::MicroTime => self.time(".012345"),
             Form::Quantity => json!(format!("{}m", self.byte())),
-            Form::IntOrString if self.byte() % 2 == 0 => json!(i32::from(self.byte()) - 128),
+            Form::IntOrString if self.coin() => json!(i32::from(self.byte()) - 128),
             Form::IntOrString => json!(self.word()),
             Form::Raw => json!({self.word(): [null, self.byte(), {}]}),
             Form::Items => json!([self.word(), self.word()]),
-            Form::SchemaOrBool if self.byte() % 2 == 0 || depth > 5 => json!(self.byte() % 2 == 0),
-            Form::SchemaOrArray if self.byte() % 2 == 0 => {
+            Form::SchemaOrBool if self.coin() || depth > 5 => json!(self.coin()),
+            Form::SchemaOrArray if self.coin() => {
                 json!([self.value(of("jSONSchemas"), depth)])
             }
-            Form::SchemaOrStrings if self.byte() % 2 == 0 => json!([self.word()]),
+            Form::SchemaOrStrings if self.coin() => json!([self.word()]),
             Form::SchemaOrBool | Form::SchemaOrArray | Form::SchemaOrStrings => {
                 self.value(of("schema"), depth)
             }
@@ -375,7 +379,7 @@ impl Draw<'_> {
         match field.kind() {
             Kind::String => json!(self.word()),
             Kind::Bytes => json!(["", "AA==", "/+8="][usize::from(self.byte() % 3)]),
-            Kind::Bool => json!(self.byte() % 2 == 0),
+            Kind::Bool => json!(self.coin()),
             Kind::Int32 => json!((i32::from(self.byte()) - 100) * 10_000_019),
             Kind::Int64 => json!((i64::from(self.byte()) - 100) * 50_000_000_000_000_019),
             Kind::Double => json!(f64::from(self.byte()) / 8.0 - 4.5),

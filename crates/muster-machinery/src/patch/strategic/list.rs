@@ -238,8 +238,8 @@ fn are_objects<'a>(
         if element.is_array() || element.is_null() {
             return Err(mixed());
         }
-        let kind = std::mem::discriminant(element);
-        if *first.get_or_insert((kind, element.is_object())) != (kind, element.is_object()) {
+        let kind = (std::mem::discriminant(element), element.is_object());
+        if *first.get_or_insert(kind) != kind {
             return Err(mixed());
         }
     }
