@@ -1,1 +1,24 @@
-//! muster-net.
+//! Wires: TLS from a pin, the HTTP client of an API server, and the drivers of the handshake.
+//!
+//! Sockets, clocks and chance live here; decisions about trust and certificates do not, they are
+//! `muster-handshake`'s. This crate refuses to know resource kinds, files beside those that a
+//! kubeconfig names, and proxies: an API server is reached directly.
+
+mod channel;
+pub mod client;
+pub mod connect;
+pub mod error;
+pub mod join;
+pub mod kubeconfig;
+pub mod retry;
+pub mod tls;
+pub mod watch;
+
+pub use client::{ApiClient, ApiRequest, ApiResponse, Identity};
+pub use connect::{DialLimits, dial};
+pub use error::{ApiError, StatusError};
+pub use join::{Discovered, bootstrap, discover, discover_within, enrol};
+pub use kubeconfig::{ClientConfigError, client_from_file, client_from_kubeconfig};
+pub use retry::RetryPolicy;
+pub use tls::{TlsError, provider};
+pub use watch::{Watch, WatchEvent};

@@ -88,7 +88,7 @@ impl ReceivedRequest {
                 expiration_seconds: object
                     .pointer("/spec/expirationSeconds")
                     .and_then(Value::as_i64),
-                requester: text("/spec/username", "spec.username").unwrap_or_default().to_owned(),
+                requester: text("/spec/username", "spec.username").ok().map(str::to_owned),
             },
             groups: strings(object, "/spec/groups"),
             decision: Decision::of(object),

@@ -1,0 +1,376 @@
+//! The drivers of the handshake: they do what the state machines of `muster-handshake` ask.
+//!
+//! One TLS connection serves from the first anonymous request to the certificate: it is opened
+//! untrusted, and carries the token only after its recorded chain was verified. Decides nothing:
+//! every decision is the machines'. Knows no files.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures::stream::{BoxStream, FuturesUnordered, StreamExt as _};
+use http::header::{ACCEPT, HOST, HeaderValue};
+use jiff::Timestamp;
+use muster_handshake::bootstrap::{Call, Effect, Event};
+use muster_handshake::discovery::{DiscoveryEffect, DiscoveryEvent};
+use muster_handshake::wire::{Answer, Request, Response};
+use muster_handshake::{
+    CertificateWish, ChainFault, Discovery, DiscoveryRequest, Enrolled, Enrolment, HandshakeError,
+    Issued, Progress, TlsBootstrap, TlsBootstrapRequest, Trust,
+};
+use muster_identity::{CertificateBundle, Endpoint, Host};
+use rustls_pki_types::CertificateDer;
+use serde_json::json;
+use tokio::time::{sleep, timeout};
+
+use crate::channel::{Body, Channel, collect, date};
+use crate::client::{ApiClient, ApiRequest, Identity};
+use crate::connect::{DialLimits, dial, secure};
+use crate::error::ApiError;
+use crate::tls::{TlsError, recording_config, verify_chain};
+use crate::watch::WatchEvent;
+
+/// Largest cluster-info that is read, in bytes: a ConfigMap holds at most 1 MiB.
+const LARGEST_CLUSTER_INFO: usize = 2 * 1024 * 1024;
+/// Limit of the anonymous request for cluster-info.
+const CLUSTER_INFO_LIMIT: Duration = Duration::from_secs(5);
+
+/// Takes in what happens, for a screen or a log.
+pub type Tell<'a> = &'a mut (dyn FnMut(Progress) + Send);
+
+/// A trusted cluster, with a client that speaks to it as the bearer of the token.
+#[derive(Debug)]
+pub struct Discovered {
+    /// What discovery proved.
+    pub trust: Trust,
+    /// On the very connection over which it was proved.
+    pub client: ApiClient,
+}
+
+/// Finds out whether the cluster at an endpoint may be trusted (token discovery).
+///
+/// # Errors
+/// [`HandshakeError`], each wrong input by its own id.
+pub async fn discover(
+    request: DiscoveryRequest,
+    tell: Tell<'_>,
+) -> Result<Discovered, HandshakeError> {
+    discover_within(request, DialLimits::default(), tell).await
+}
+
+/// As [`discover`], with limits of the caller's choice.
+///
+/// # Errors
+/// [`HandshakeError`], each wrong input by its own id.
+pub async fn discover_within(
+    request: DiscoveryRequest,
+    limits: DialLimits,
+    tell: Tell<'_>,
+) -> Result<Discovered, HandshakeError> {
+    let token = request.token.to_text();
+    let (mut machine, effects) = Discovery::start(request, Timestamp::now());
+    let mut effects = VecDeque::from(effects);
+    let mut wire = Wire { limits, open: None };
+    loop {
+        while let Some(effect) = effects.pop_front() {
+            let event = match effect {
+                DiscoveryEffect::Tell(progress) => {
+                    tell(progress);
+                    continue;
+                }
+                DiscoveryEffect::Finished(Err(error)) => return Err(error),
+                DiscoveryEffect::Finished(Ok(trust)) => {
+                    let client = trusted_client(&trust, token, wire).await?;
+                    return Ok(Discovered { trust: *trust, client });
+                }
+                DiscoveryEffect::Connect(endpoint) => wire.connect(endpoint).await,
+                DiscoveryEffect::Send(request) => {
+                    DiscoveryEvent::Answered(wire.send(&request).await)
+                }
+                DiscoveryEffect::VerifyChain { host, ca } => wire.verify(&host, &ca),
+            };
+            effects.extend(machine.on(event, Timestamp::now()));
+        }
+        let Some(deadline) = machine.deadline() else {
+            // Every state of the machine either asks for something or waits for a time.
+            return Err(lost("the handshake came to a halt".to_owned()));
+        };
+        sleep(until(deadline)).await;
+        effects.extend(machine.on(DiscoveryEvent::Tick, Timestamp::now()));
+    }
+}
+
+/// The untrusted connection of discovery.
+struct Wire {
+    limits: DialLimits,
+    open: Option<Open>,
+}
+
+struct Open {
+    endpoint: Endpoint,
+    channel: Channel,
+    chain: Vec<CertificateDer<'static>>,
+}
+
+impl Wire {
+    async fn connect(&mut self, endpoint: Endpoint) -> DiscoveryEvent {
+        self.open = None;
+        match self.try_connect(endpoint).await {
+            Ok(open) => {
+                self.open = Some(open);
+                DiscoveryEvent::Connected
+            }
+            Err(error) => DiscoveryEvent::ConnectFailed(error),
+        }
+    }
+
+    async fn try_connect(&self, endpoint: Endpoint) -> Result<Open, HandshakeError> {
+        let config = recording_config().map_err(|error| lost(error.to_string()))?;
+        let stream = dial(&endpoint, &self.limits).await?;
+        let tls = secure(stream, &endpoint, None, config, &self.limits).await?;
+        let chain = tls
+            .get_ref()
+            .1
+            .peer_certificates()
+            .unwrap_or_default()
+            .iter()
+            .map(|certificate| certificate.clone().into_owned())
+            .collect();
+        let channel = Channel::open(tls, &endpoint).await?;
+        Ok(Open { endpoint, channel, chain })
+    }
+
+    async fn send(&mut self, request: &Request) -> Answer {
+        let Some(open) = &mut self.open else {
+            return Err(lost("there is no connection".to_owned()));
+        };
+        match timeout(CLUSTER_INFO_LIMIT, open.send(request)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(HandshakeError::Timeout {
+                endpoint: open.endpoint.to_string(),
+                doing: "waiting for cluster-info".to_owned(),
+                waited: jiff::SignedDuration::try_from(CLUSTER_INFO_LIMIT)
+                    .unwrap_or(jiff::SignedDuration::MAX),
+            }),
+        }
+    }
+
+    fn verify(&self, host: &Host, ca: &CertificateBundle) -> DiscoveryEvent {
+        let chain = self.open.as_ref().map(|open| open.chain.as_slice()).unwrap_or_default();
+        match verify_chain(chain, ca, host, Timestamp::now()) {
+            Ok(()) => DiscoveryEvent::ChainVerified,
+            Err(fault) => DiscoveryEvent::ChainRefused(fault),
+        }
+    }
+}
+
+impl Open {
+    /// Without a credential: this connection is not trusted.
+    async fn send(&mut self, request: &Request) -> Answer {
+        let authority = self.endpoint.to_string();
+        let uri = match self.channel {
+            Channel::H2(_) => format!("https://{authority}{}", request.path),
+            Channel::H1(_) => request.path.clone(),
+        };
+        let mut outgoing = http::Request::builder()
+            .method(request.method.clone())
+            .uri(uri)
+            .header(ACCEPT, HeaderValue::from_static("application/json"));
+        if matches!(self.channel, Channel::H1(_)) {
+            outgoing = outgoing.header(HOST, authority);
+        }
+        let outgoing =
+            outgoing.body(Body::default()).map_err(|error| lost(error.to_string()))?;
+        let head = self
+            .channel
+            .send(outgoing, &self.endpoint)
+            .await
+            .map_err(|failure| failure.error)?;
+        let (parts, body) = head.into_parts();
+        let body = collect(body, LARGEST_CLUSTER_INFO, &self.endpoint).await?;
+        Ok(Response { status: parts.status, date: date(&parts.headers), body: body.to_vec() })
+    }
+}
+
+/// The client for what comes after discovery, on the connection whose chain was verified.
+async fn trusted_client(
+    trust: &Trust,
+    token: muster_identity::Secret<String>,
+    wire: Wire,
+) -> Result<ApiClient, HandshakeError> {
+    let client = ApiClient::new(trust.endpoint.clone(), &trust.ca, Identity::Bearer(token))
+        .map_err(|error| untrusted(&trust.endpoint, &error))?;
+    if let Some(open) = wire.open
+        && open.endpoint == trust.endpoint
+    {
+        client.adopt(open.channel).await;
+    }
+    Ok(client)
+}
+
+/// Gets a node's first certificate with a client that bears a token (TLS bootstrap).
+///
+/// # Errors
+/// [`HandshakeError`].
+pub async fn bootstrap(
+    client: &ApiClient,
+    request: TlsBootstrapRequest,
+    tell: Tell<'_>,
+) -> Result<Enrolled, HandshakeError> {
+    let (machine, effects) = TlsBootstrap::start(request);
+    run(client, machine, effects, tell).await.map(|enrolled| *enrolled)
+}
+
+/// Gets one certificate with whatever identity the client has: a renewal, or a serving certificate.
+///
+/// # Errors
+/// [`HandshakeError`]; `csr-pending` when nobody decided before `deadline`.
+pub async fn enrol(
+    client: &ApiClient,
+    wish: CertificateWish,
+    deadline: Timestamp,
+    tell: Tell<'_>,
+) -> Result<Issued, HandshakeError> {
+    let (machine, effects) = Enrolment::start(wish, deadline);
+    run(client, machine, effects, tell).await.map(|issued| *issued)
+}
+
+/// What both machines of TLS bootstrap have in common.
+trait Machine<T> {
+    fn on(&mut self, event: Event, now: Timestamp) -> Vec<Effect<T>>;
+    fn deadline(&self) -> Option<Timestamp>;
+}
+
+impl Machine<Box<Enrolled>> for TlsBootstrap {
+    fn on(&mut self, event: Event, now: Timestamp) -> Vec<Effect<Box<Enrolled>>> {
+        Self::on(self, event, now)
+    }
+
+    fn deadline(&self) -> Option<Timestamp> {
+        Self::deadline(self)
+    }
+}
+
+impl Machine<Box<Issued>> for Enrolment {
+    fn on(&mut self, event: Event, now: Timestamp) -> Vec<Effect<Box<Issued>>> {
+        Self::on(self, event, now)
+    }
+
+    fn deadline(&self) -> Option<Timestamp> {
+        Self::deadline(self)
+    }
+}
+
+type Sending<'a> = Pin<Box<dyn Future<Output = Event> + Send + 'a>>;
+
+async fn run<T, M: Machine<T>>(
+    client: &ApiClient,
+    mut machine: M,
+    effects: Vec<Effect<T>>,
+    tell: Tell<'_>,
+) -> Result<T, HandshakeError> {
+    let mut effects = VecDeque::from(effects);
+    let mut sending: FuturesUnordered<Sending<'_>> = FuturesUnordered::new();
+    let mut watching: BoxStream<'_, Event> = futures::stream::pending().boxed();
+    loop {
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                Effect::Tell(progress) => tell(progress),
+                Effect::Finished(result) => return result,
+                Effect::Send(call, request) => sending.push(Box::pin(send(client, call, request))),
+                Effect::Watch(request) => watching = watch(client, request),
+            }
+        }
+        let tick = async {
+            match machine.deadline() {
+                Some(deadline) => sleep(until(deadline)).await,
+                None => std::future::pending().await,
+            }
+        };
+        let event = tokio::select! {
+            Some(event) = sending.next() => event,
+            Some(event) = watching.next() => event,
+            () = tick => Event::Tick,
+        };
+        if matches!(event, Event::WatchEnded(_)) {
+            watching = futures::stream::pending().boxed();
+        }
+        effects.extend(machine.on(event, Timestamp::now()));
+    }
+}
+
+async fn send(client: &ApiClient, call: Call, request: Request) -> Event {
+    let mut outgoing = ApiRequest::new(request.method.clone(), request.path.clone());
+    if let Some(body) = &request.body {
+        outgoing = outgoing.body("application/json", body.to_string());
+    }
+    // A request for a certificate is named after its key: a second one changes nothing.
+    let answer = match client.send(&outgoing.repeatable()).await {
+        Ok(response) => Ok(Response {
+            status: response.status,
+            date: date(&response.headers),
+            body: response.body.to_vec(),
+        }),
+        Err(error) => refused(error, request.purpose),
+    };
+    Event::Answered(call, answer)
+}
+
+/// A refusal of the server is an answer to the machine, a failure of the wire is not.
+fn refused(error: ApiError, purpose: &str) -> Answer {
+    let ApiError::Status(status) = &error else { return Err(error.into_handshake(purpose)) };
+    let Ok(code) = http::StatusCode::from_u16(status.code) else {
+        return Err(error.into_handshake(purpose));
+    };
+    let body = json!({
+        "kind": "Status", "status": "Failure", "code": status.code,
+        "reason": status.reason, "message": status.message,
+    });
+    Ok(Response { status: code, date: None, body: body.to_string().into_bytes() })
+}
+
+fn watch(client: &ApiClient, request: Request) -> BoxStream<'_, Event> {
+    let begin = async move {
+        match client.watch(&request.path).await {
+            Ok(watch) => watch
+                .into_stream()
+                .map(move |item| match item {
+                    Ok(event) => Event::Watched(wire_form(event)),
+                    Err(error) => Event::WatchEnded(Some(error.into_handshake(request.purpose))),
+                })
+                .chain(futures::stream::once(async { Event::WatchEnded(None) }))
+                .boxed(),
+            Err(error) => {
+                let error = error.into_handshake(request.purpose);
+                futures::stream::once(async { Event::WatchEnded(Some(error)) }).boxed()
+            }
+        }
+    };
+    futures::stream::once(begin).flatten().boxed()
+}
+
+fn wire_form(event: WatchEvent) -> serde_json::Value {
+    match event {
+        WatchEvent::Added(object) => json!({"type": "ADDED", "object": object}),
+        WatchEvent::Modified(object) => json!({"type": "MODIFIED", "object": object}),
+        WatchEvent::Deleted(object) => json!({"type": "DELETED", "object": object}),
+        WatchEvent::Bookmark(object) => json!({"type": "BOOKMARK", "object": object}),
+    }
+}
+
+fn until(time: Timestamp) -> Duration {
+    Duration::try_from(time.duration_since(Timestamp::now())).unwrap_or_default()
+}
+
+fn lost(reason: String) -> HandshakeError {
+    HandshakeError::ConnectionLost { endpoint: "the API server".to_owned(), reason }
+}
+
+fn untrusted(endpoint: &Endpoint, error: &TlsError) -> HandshakeError {
+    ChainFault::Unusable { reason: error.to_string() }.into_error(
+        endpoint,
+        None,
+        None,
+        Timestamp::now(),
+    )
+}
