@@ -1,10 +1,12 @@
 //! muster-machinery.
 
+pub mod defaulting;
 pub mod discovery;
 pub mod duration_text;
 pub mod field_validation;
 pub mod gvk;
 pub mod meta;
+pub mod openapi;
 pub mod patch;
 pub mod protobuf;
 pub mod quantity;
