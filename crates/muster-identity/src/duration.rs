@@ -66,7 +66,9 @@ impl GoDuration {
             rest = after;
         }
         let signed = if negative { -total } else { total };
-        i64::try_from(signed).map(Self).map_err(|_| DurationError::OutOfRange)
+        i64::try_from(signed)
+            .map(Self)
+            .map_err(|_| DurationError::OutOfRange)
     }
 
     /// From nanoseconds.
@@ -140,13 +142,17 @@ fn write_decimal(f: &mut fmt::Formatter<'_>, nanos: u64, unit: u64, name: &str) 
 
 /// Reads one `1.5h` off the front; returns nanoseconds and what follows.
 fn read_term<'a>(rest: &'a str, whole: &str) -> Result<(i128, &'a str), DurationError> {
-    let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+    let end = rest
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(rest.len());
     let (number, rest) = rest.split_at(end);
     let (integer, fraction) = number.split_once('.').unwrap_or((number, ""));
     if (integer.is_empty() && fraction.is_empty()) || fraction.contains('.') {
         return Err(DurationError::Syntax { text: cut(whole) });
     }
-    let end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+    let end = rest
+        .find(|c: char| c.is_ascii_digit() || c == '.')
+        .unwrap_or(rest.len());
     let (unit, rest) = rest.split_at(end);
     let scale: i128 = match unit {
         "" => return Err(DurationError::MissingUnit { text: cut(whole) }),
@@ -160,14 +166,18 @@ fn read_term<'a>(rest: &'a str, whole: &str) -> Result<(i128, &'a str), Duration
     };
     let whole_part = match integer {
         "" => 0,
-        digits => digits.parse::<u64>().map_err(|_| DurationError::OutOfRange)?,
+        digits => digits
+            .parse::<u64>()
+            .map_err(|_| DurationError::OutOfRange)?,
     };
     // Eighteen digits of a fraction are below a nanosecond already, even for hours.
     let shown = &fraction[..fraction.len().min(18)];
     let part = if shown.is_empty() {
         0
     } else {
-        let digits = shown.parse::<i128>().map_err(|_| DurationError::OutOfRange)?;
+        let digits = shown
+            .parse::<i128>()
+            .map_err(|_| DurationError::OutOfRange)?;
         digits * scale / 10_i128.pow(shown.len() as u32)
     };
     Ok((i128::from(whole_part) * scale + part, rest))

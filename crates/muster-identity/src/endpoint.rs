@@ -72,9 +72,17 @@ impl Host {
     /// # Errors
     /// [`EndpointError::Host`] when it is none of these.
     pub fn parse(text: &str) -> Result<Self, EndpointError> {
-        let refuse = || EndpointError::Host { host: text.chars().take(MAX_LEN).collect() };
-        if let Some(inner) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            return inner.parse::<Ipv6Addr>().map(|ip| Self::Ip(ip.into())).map_err(|_| refuse());
+        let refuse = || EndpointError::Host {
+            host: text.chars().take(MAX_LEN).collect(),
+        };
+        if let Some(inner) = text
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+        {
+            return inner
+                .parse::<Ipv6Addr>()
+                .map(|ip| Self::Ip(ip.into()))
+                .map_err(|_| refuse());
         }
         if let Ok(ip) = text.parse::<IpAddr>() {
             return Ok(Self::Ip(ip));
@@ -82,7 +90,11 @@ impl Host {
         let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
         // Only digits and dots: somebody meant an address and mistyped it.
         let looks_like_an_address = name.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-        if is_dns_name(&name) && !looks_like_an_address { Ok(Self::Dns(name)) } else { Err(refuse()) }
+        if is_dns_name(&name) && !looks_like_an_address {
+            Ok(Self::Dns(name))
+        } else {
+            Err(refuse())
+        }
     }
 
     /// The name to verify a server certificate against and to send as SNI (IP literals bare, without brackets).
@@ -148,24 +160,36 @@ impl Endpoint {
             return Err(EndpointError::TooLong { length: text.len() });
         }
         let (authority, default_port) = match text.split_once("://") {
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => {
-                (rest.strip_suffix('/').unwrap_or(rest), Some(default_port.unwrap_or(HTTPS_PORT)))
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (
+                rest.strip_suffix('/').unwrap_or(rest),
+                Some(default_port.unwrap_or(HTTPS_PORT)),
+            ),
+            Some((scheme, _)) => {
+                return Err(EndpointError::Scheme {
+                    scheme: scheme.to_owned(),
+                });
             }
-            Some((scheme, _)) => return Err(EndpointError::Scheme { scheme: scheme.to_owned() }),
             None => (text, default_port),
         };
         if authority.contains('@') {
-            return Err(EndpointError::Trailing { found: "****@".to_owned() });
+            return Err(EndpointError::Trailing {
+                found: "****@".to_owned(),
+            });
         }
         if let Some(at) = authority.find(['/', '?', '#']) {
-            return Err(EndpointError::Trailing { found: authority[at..].to_owned() });
+            return Err(EndpointError::Trailing {
+                found: authority[at..].to_owned(),
+            });
         }
         let (host, port) = split_port(authority)?;
         let port = match port {
             Some(port) => parse_port(port)?,
             None => default_port.ok_or(EndpointError::MissingPort)?,
         };
-        Ok(Self { host: Host::parse(host)?, port })
+        Ok(Self {
+            host: Host::parse(host)?,
+            port,
+        })
     }
 
     /// The host.
@@ -206,21 +230,23 @@ impl FromStr for Endpoint {
 
 fn split_port(authority: &str) -> Result<(&str, Option<&str>), EndpointError> {
     if authority.starts_with('[') {
-        let end = authority
-            .find(']')
-            .ok_or_else(|| EndpointError::Host { host: authority.to_owned() })?;
+        let end = authority.find(']').ok_or_else(|| EndpointError::Host {
+            host: authority.to_owned(),
+        })?;
         let (host, rest) = authority.split_at(end + 1);
         return match rest.strip_prefix(':') {
             Some(port) => Ok((host, Some(port))),
             None if rest.is_empty() => Ok((host, None)),
-            None => Err(EndpointError::Host { host: authority.to_owned() }),
+            None => Err(EndpointError::Host {
+                host: authority.to_owned(),
+            }),
         };
     }
     match authority.split_once(':') {
         // Two colons outside brackets: a bare IPv6 address, where the port could not be told apart.
-        Some((_, rest)) if rest.contains(':') => {
-            Err(EndpointError::Host { host: authority.to_owned() })
-        }
+        Some((_, rest)) if rest.contains(':') => Err(EndpointError::Host {
+            host: authority.to_owned(),
+        }),
         Some((host, port)) => Ok((host, Some(port))),
         None => Ok((authority, None)),
     }
@@ -230,7 +256,9 @@ fn parse_port(text: &str) -> Result<u16, EndpointError> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse::<u16>() {
         Ok(port) if digits && port != 0 => Ok(port),
-        _ => Err(EndpointError::Port { port: text.to_owned() }),
+        _ => Err(EndpointError::Port {
+            port: text.to_owned(),
+        }),
     }
 }
 
@@ -241,7 +269,9 @@ fn is_dns_name(name: &str) -> bool {
             (1..=63).contains(&part.len())
                 && !part.starts_with('-')
                 && !part.ends_with('-')
-                && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
         })
 }
 
@@ -255,8 +285,16 @@ mod tests {
     #[rstest]
     #[case("10.78.0.1:6443", "https://10.78.0.1:6443", "10.78.0.1")]
     #[case("https://10.78.0.1:6443", "https://10.78.0.1:6443", "10.78.0.1")]
-    #[case("HTTPS://API.Example.com:443/", "https://api.example.com:443", "api.example.com")]
-    #[case("https://api.example.com", "https://api.example.com:443", "api.example.com")]
+    #[case(
+        "HTTPS://API.Example.com:443/",
+        "https://api.example.com:443",
+        "api.example.com"
+    )]
+    #[case(
+        "https://api.example.com",
+        "https://api.example.com:443",
+        "api.example.com"
+    )]
     #[case("[fd00::1]:6443", "https://[fd00::1]:6443", "fd00::1")]
     #[case("localhost:1", "https://localhost:1", "localhost")]
     #[case("my_host.:65535", "https://my_host:65535", "my_host")]
@@ -285,7 +323,12 @@ mod tests {
 
     #[test]
     fn a_bare_host_takes_the_default_port_when_there_is_one() {
-        assert_eq!(Endpoint::parse_with_default_port("api", 6443).unwrap().to_string(), "api:6443");
+        assert_eq!(
+            Endpoint::parse_with_default_port("api", 6443)
+                .unwrap()
+                .to_string(),
+            "api:6443"
+        );
         let v6 = Endpoint::parse_with_default_port("[::1]", 6443).unwrap();
         assert_eq!(v6.to_string(), "[::1]:6443");
     }

@@ -27,7 +27,9 @@ pub(crate) mod counting {
         let mut state = seed;
         move |bytes: &mut [u8]| {
             for byte in bytes {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
                 *byte = (state >> 33) as u8;
             }
         }

@@ -62,11 +62,17 @@ pub fn verify_detached(jws: &str, payload: &[u8], token: &BootstrapToken) -> Res
         return Err(JwsError::Malformed);
     }
     let (header, signature) = jws.split_once("..").ok_or(JwsError::Malformed)?;
-    let decoded = URL_SAFE_NO_PAD.decode(header).map_err(|_| JwsError::Malformed)?;
-    let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| JwsError::Malformed)?;
+    let decoded = URL_SAFE_NO_PAD
+        .decode(header)
+        .map_err(|_| JwsError::Malformed)?;
+    let signature = URL_SAFE_NO_PAD
+        .decode(signature)
+        .map_err(|_| JwsError::Malformed)?;
     let fields: Header = serde_json::from_slice(&decoded).map_err(|_| JwsError::Malformed)?;
     if fields.alg != "HS256" {
-        return Err(JwsError::Algorithm { found: cut(&fields.alg) });
+        return Err(JwsError::Algorithm {
+            found: cut(&fields.alg),
+        });
     }
     if fields.kid != token.id().as_str() {
         return Err(JwsError::KeyId {
@@ -74,8 +80,12 @@ pub fn verify_detached(jws: &str, payload: &[u8], token: &BootstrapToken) -> Res
             expected: token.id().as_str().to_owned(),
         });
     }
-    hmac::verify(&key(token), signing_input(header, payload).as_bytes(), &signature)
-        .map_err(|_| JwsError::Mismatch)
+    hmac::verify(
+        &key(token),
+        signing_input(header, payload).as_bytes(),
+        &signature,
+    )
+    .map_err(|_| JwsError::Mismatch)
 }
 
 fn key(token: &BootstrapToken) -> hmac::Key {

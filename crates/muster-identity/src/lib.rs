@@ -24,7 +24,8 @@ pub use name::{NodeName, NodeNameError};
 pub use pin::{CaPin, PinError};
 pub use pki::{
     AuthorityError, Certificate, CertificateAuthority, CertificateBundle, CertificateError, Csr,
-    CsrError, KeyError, KeyKind, PrivateKey, PublicKey, SignerName, Subject, SubjectAltNames, Usage,
+    CsrError, KeyError, KeyKind, PrivateKey, PublicKey, SignerName, Subject, SubjectAltNames,
+    Usage,
 };
 pub use secret::Secret;
 pub use token::{BootstrapToken, BootstrapTokenSecret, TokenError, TokenId, TokenSecretError};

@@ -49,7 +49,9 @@ impl NodeName {
             return Err(NodeNameError::Empty);
         }
         if trimmed.len() > MAX_LEN {
-            return Err(NodeNameError::TooLong { length: trimmed.len() });
+            return Err(NodeNameError::TooLong {
+                length: trimmed.len(),
+            });
         }
         let name = trimmed.to_lowercase();
         if is_dns1123_subdomain(&name) {

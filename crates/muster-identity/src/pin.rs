@@ -43,7 +43,9 @@ impl CaPin {
             return Err(PinError::UnknownFormat);
         }
         let hex = &text[PREFIX.len()..];
-        decode_hex(hex).map(Self).ok_or_else(|| PinError::NotHex { found: hex.chars().count() })
+        decode_hex(hex).map(Self).ok_or_else(|| PinError::NotHex {
+            found: hex.chars().count(),
+        })
     }
 
     /// The pin of a certificate's public key.

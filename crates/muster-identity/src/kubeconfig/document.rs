@@ -21,7 +21,11 @@ pub(super) struct Document {
     pub(super) clusters: Option<Vec<NamedCluster>>,
     #[serde(default)]
     pub(super) contexts: Option<Vec<NamedContext>>,
-    #[serde(rename = "current-context", default, deserialize_with = "null_is_empty")]
+    #[serde(
+        rename = "current-context",
+        default,
+        deserialize_with = "null_is_empty"
+    )]
     pub(super) current_context: String,
     #[serde(default)]
     pub(super) kind: String,
@@ -150,7 +154,9 @@ pub(super) fn read(text: &[u8]) -> Result<Document, KubeconfigError> {
     if document.kind.is_empty() || document.kind == "Config" {
         Ok(document)
     } else {
-        Err(KubeconfigError::Kind { found: document.kind.chars().take(64).collect() })
+        Err(KubeconfigError::Kind {
+            found: document.kind.chars().take(64).collect(),
+        })
     }
 }
 
@@ -160,6 +166,6 @@ pub(super) fn write(document: &Document) -> Secret<String> {
         prefer_block_scalars: false,
         empty_as_braces: true,
     };
-    // Maps with text keys, lists, texts and numbers always have a YAML form.
-    Secret::new(serde_saphyr::to_string_with_options(document, options).unwrap_or_default())
+    let yaml = serde_saphyr::to_string_with_options(document, options);
+    Secret::new(yaml.expect("maps with text keys, lists, texts and numbers have a YAML form"))
 }

@@ -29,11 +29,18 @@ struct Names<'a> {
 impl Kubeconfig {
     /// What kubeadm publishes in `kube-public/cluster-info`: one cluster without a name, no user.
     pub fn for_cluster_info(server: &str, ca: &CertificateBundle) -> Self {
-        Self(Document { clusters: Some(vec![named_cluster("", server, ca)]), ..empty() })
+        Self(Document {
+            clusters: Some(vec![named_cluster("", server, ca)]),
+            ..empty()
+        })
     }
 
     /// For a bearer of a bootstrap token, as kubeadm's `bootstrap-kubelet.conf`.
-    pub fn for_bootstrap_token(server: &str, ca: &CertificateBundle, token: &BootstrapToken) -> Self {
+    pub fn for_bootstrap_token(
+        server: &str,
+        ca: &CertificateBundle,
+        token: &BootstrapToken,
+    ) -> Self {
         Self::for_token(server, ca, BOOTSTRAP_USER, &token.to_text())
     }
 
@@ -44,7 +51,10 @@ impl Kubeconfig {
         user: &str,
         token: &Secret<String>,
     ) -> Self {
-        let credentials = User { token: Some(Hidden(token.clone())), ..User::default() };
+        let credentials = User {
+            token: Some(Hidden(token.clone())),
+            ..User::default()
+        };
         Self::for_user(server, ca, user, credentials)
     }
 
@@ -88,7 +98,12 @@ impl Kubeconfig {
 
     fn for_user(server: &str, ca: &CertificateBundle, user: &str, credentials: User) -> Self {
         let context = format!("{user}@{CLUSTER}");
-        let names = Names { cluster: CLUSTER, context: &context, user, namespace: None };
+        let names = Names {
+            cluster: CLUSTER,
+            context: &context,
+            user,
+            namespace: None,
+        };
         Self::of_one_context(server, ca, &names, credentials)
     }
 
@@ -106,9 +121,15 @@ impl Kubeconfig {
         };
         Self(Document {
             clusters: Some(vec![named_cluster(names.cluster, server, ca)]),
-            contexts: Some(vec![NamedContext { context, name: names.context.to_owned() }]),
+            contexts: Some(vec![NamedContext {
+                context,
+                name: names.context.to_owned(),
+            }]),
             current_context: names.context.to_owned(),
-            users: Some(vec![NamedUser { name: names.user.to_owned(), user: credentials }]),
+            users: Some(vec![NamedUser {
+                name: names.user.to_owned(),
+                user: credentials,
+            }]),
             ..empty()
         })
     }
@@ -121,7 +142,10 @@ fn named_cluster(name: &str, server: &str, ca: &CertificateBundle) -> NamedClust
         server: server.to_owned(),
         ..Cluster::default()
     };
-    NamedCluster { cluster, name: name.to_owned() }
+    NamedCluster {
+        cluster,
+        name: name.to_owned(),
+    }
 }
 
 fn empty() -> Document {

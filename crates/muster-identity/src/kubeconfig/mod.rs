@@ -92,7 +92,11 @@ impl Kubeconfig {
 
     /// The names of all contexts, in order.
     pub fn contexts(&self) -> impl Iterator<Item = &str> {
-        self.0.contexts.iter().flatten().map(|context| context.name.as_str())
+        self.0
+            .contexts
+            .iter()
+            .flatten()
+            .map(|context| context.name.as_str())
     }
 }
 
@@ -101,12 +105,27 @@ impl fmt::Debug for Kubeconfig {
         fn names<'a>(entries: impl Iterator<Item = &'a String>) -> Vec<&'a String> {
             entries.collect()
         }
-        let Document { clusters, contexts, users, current_context, .. } = &self.0;
+        let Document {
+            clusters,
+            contexts,
+            users,
+            current_context,
+            ..
+        } = &self.0;
         f.debug_struct("Kubeconfig")
-            .field("clusters", &names(clusters.iter().flatten().map(|entry| &entry.name)))
-            .field("contexts", &names(contexts.iter().flatten().map(|entry| &entry.name)))
+            .field(
+                "clusters",
+                &names(clusters.iter().flatten().map(|entry| &entry.name)),
+            )
+            .field(
+                "contexts",
+                &names(contexts.iter().flatten().map(|entry| &entry.name)),
+            )
             .field("current_context", current_context)
-            .field("users", &names(users.iter().flatten().map(|entry| &entry.name)))
+            .field(
+                "users",
+                &names(users.iter().flatten().map(|entry| &entry.name)),
+            )
             .finish_non_exhaustive()
     }
 }

@@ -69,7 +69,11 @@ impl Kubeconfig {
         let name = self.current_context();
         if name.is_empty() && self.cluster("").is_some() {
             let cluster = self.resolve_cluster("")?;
-            return Ok(Resolved { cluster, user: ResolvedUser::default(), namespace: None });
+            return Ok(Resolved {
+                cluster,
+                user: ResolvedUser::default(),
+                namespace: None,
+            });
         }
         self.resolve_context(name)
     }
@@ -80,25 +84,38 @@ impl Kubeconfig {
     /// As [`Kubeconfig::resolve`].
     pub fn resolve_context(&self, name: &str) -> Result<Resolved, KubeconfigError> {
         let mut contexts = self.0.contexts.iter().flatten();
-        let entry = contexts
-            .find(|entry| entry.name == name)
-            .ok_or_else(|| KubeconfigError::NoContext { name: name.to_owned() })?;
+        let entry = contexts.find(|entry| entry.name == name).ok_or_else(|| {
+            KubeconfigError::NoContext {
+                name: name.to_owned(),
+            }
+        })?;
         let context = &entry.context;
         let user = match context.user.as_str() {
             "" => ResolvedUser::default(),
             user => self.resolve_user(user)?,
         };
-        let namespace = context.namespace.clone().filter(|namespace| !namespace.is_empty());
-        Ok(Resolved { cluster: self.resolve_cluster(&context.cluster)?, user, namespace })
+        let namespace = context
+            .namespace
+            .clone()
+            .filter(|namespace| !namespace.is_empty());
+        Ok(Resolved {
+            cluster: self.resolve_cluster(&context.cluster)?,
+            user,
+            namespace,
+        })
     }
 
     fn cluster(&self, name: &str) -> Option<&Cluster> {
         let mut clusters = self.0.clusters.iter().flatten();
-        clusters.find(|entry| entry.name == name).map(|entry| &entry.cluster)
+        clusters
+            .find(|entry| entry.name == name)
+            .map(|entry| &entry.cluster)
     }
 
     fn resolve_cluster(&self, name: &str) -> Result<ResolvedCluster, KubeconfigError> {
-        let missing = || KubeconfigError::NoCluster { name: name.to_owned() };
+        let missing = || KubeconfigError::NoCluster {
+            name: name.to_owned(),
+        };
         let cluster = self.cluster(name).ok_or_else(missing)?;
         let data = cluster.certificate_authority_data.as_deref();
         Ok(ResolvedCluster {
@@ -108,7 +125,10 @@ impl Kubeconfig {
                 decode(data, "certificate-authority-data")?,
                 cluster.certificate_authority.as_ref(),
             ),
-            tls_server_name: cluster.tls_server_name.clone().filter(|name| !name.is_empty()),
+            tls_server_name: cluster
+                .tls_server_name
+                .clone()
+                .filter(|name| !name.is_empty()),
             insecure_skip_tls_verify: cluster.insecure_skip_tls_verify.unwrap_or(false),
         })
     }
@@ -118,9 +138,14 @@ impl Kubeconfig {
         let user: &User = users
             .find(|entry| entry.name == name)
             .map(|entry| &entry.user)
-            .ok_or_else(|| KubeconfigError::NoUser { name: name.to_owned() })?;
+            .ok_or_else(|| KubeconfigError::NoUser {
+                name: name.to_owned(),
+            })?;
         let certificate = user.client_certificate_data.as_deref();
-        let key = user.client_key_data.as_ref().map(|hidden| hidden.0.expose().as_str());
+        let key = user
+            .client_key_data
+            .as_ref()
+            .map(|hidden| hidden.0.expose().as_str());
         let token = user.token.as_ref().map(|Hidden(token)| token.clone());
         Ok(ResolvedUser {
             name: name.to_owned(),
@@ -143,17 +168,22 @@ impl Kubeconfig {
 
 /// Embedded data goes before a path, as in client-go; an empty field is none.
 fn material<T>(data: Option<T>, path: Option<&String>) -> Option<Material<T>> {
-    let file = || path.filter(|path| !path.is_empty()).cloned().map(Material::File);
+    let file = || {
+        path.filter(|path| !path.is_empty())
+            .cloned()
+            .map(Material::File)
+    };
     data.map(Material::Data).or_else(file)
 }
 
-fn decode(
-    text: Option<&str>,
-    field: &'static str,
-) -> Result<Option<Vec<u8>>, KubeconfigError> {
-    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
+fn decode(text: Option<&str>, field: &'static str) -> Result<Option<Vec<u8>>, KubeconfigError> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
     // Go's decoder skips line ends, and some writers fold the data.
     let joined = Secret::new(text.split_ascii_whitespace().collect::<String>());
     let bytes = STANDARD.decode(joined.expose());
-    bytes.map(Some).map_err(|_| KubeconfigError::NotBase64 { field })
+    bytes
+        .map(Some)
+        .map_err(|_| KubeconfigError::NotBase64 { field })
 }

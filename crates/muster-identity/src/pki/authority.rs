@@ -141,12 +141,18 @@ impl CertificateAuthority {
         let profile = Profile {
             subject: name.clone(),
             issuer: name,
-            usages: vec![Usage::DigitalSignature, Usage::KeyEncipherment, Usage::CertSign],
+            usages: vec![
+                Usage::DigitalSignature,
+                Usage::KeyEncipherment,
+                Usage::CertSign,
+            ],
             is_ca: true,
             subject_key: Some(identifier),
             // As Go for a self-signed one: the key identifier says it all.
             authority_key: None,
-            names: SubjectAltNames::new([common_name], []).to_extension().map_err(encoding)?,
+            names: SubjectAltNames::new([common_name], [])
+                .to_extension()
+                .map_err(encoding)?,
         };
         let (start, end) = (shift(now, -BACKDATE), shift(now, life));
         let certificate = sign(profile, &key, key.public_key(), (start, end), entropy)?;
@@ -174,7 +180,9 @@ impl CertificateAuthority {
         if !certificate.is_ca() {
             return Err(AuthorityError::NotACa { subject: subject() });
         }
-        let public = certificate.public_key().map_err(AuthorityError::Certificate)?;
+        let public = certificate
+            .public_key()
+            .map_err(AuthorityError::Certificate)?;
         if public != *key.public_key() {
             return Err(AuthorityError::Mismatch { subject: subject() });
         }
@@ -230,7 +238,10 @@ impl CertificateAuthority {
         let (not_before, end) = match validity {
             Validity::For(life) if life < SHORT_LIFE => (shift(now, -BACKDATE), shift(now, life)),
             Validity::For(life) => (shift(now, -BACKDATE), shift(shift(now, life), -BACKDATE)),
-            Validity::Between { not_before, not_after } => (not_before, not_after),
+            Validity::Between {
+                not_before,
+                not_after,
+            } => (not_before, not_after),
         };
         let not_after = end.min(self.certificate.not_after());
         if not_after < now || not_after <= not_before {
@@ -251,7 +262,11 @@ impl IssueRequest {
         Self {
             subject: Subject::new::<String>(common_name, []),
             sans,
-            usages: vec![Usage::DigitalSignature, Usage::KeyEncipherment, Usage::ServerAuth],
+            usages: vec![
+                Usage::DigitalSignature,
+                Usage::KeyEncipherment,
+                Usage::ServerAuth,
+            ],
             public_key,
             validity: Validity::For(life),
         }
@@ -262,7 +277,11 @@ impl IssueRequest {
         Self {
             subject,
             sans: SubjectAltNames::default(),
-            usages: vec![Usage::DigitalSignature, Usage::KeyEncipherment, Usage::ClientAuth],
+            usages: vec![
+                Usage::DigitalSignature,
+                Usage::KeyEncipherment,
+                Usage::ClientAuth,
+            ],
             public_key,
             validity: Validity::For(life),
         }
@@ -272,7 +291,11 @@ impl IssueRequest {
     pub fn node_client(node: &NodeName, public_key: PublicKey, life: SignedDuration) -> Self {
         Self {
             usages: vec![Usage::DigitalSignature, Usage::ClientAuth],
-            ..Self::client(Subject::new(node.user_name(), [NODES_GROUP]), public_key, life)
+            ..Self::client(
+                Subject::new(node.user_name(), [NODES_GROUP]),
+                public_key,
+                life,
+            )
         }
     }
 }
@@ -305,7 +328,11 @@ impl BuilderProfile for Profile {
         tbs: &TbsCertificate,
     ) -> builder::Result<Vec<Extension>> {
         let mut extensions = Vec::new();
-        let mut bits: Vec<_> = self.usages.iter().filter_map(|usage| usage.key_usage()).collect();
+        let mut bits: Vec<_> = self
+            .usages
+            .iter()
+            .filter_map(|usage| usage.key_usage())
+            .collect();
         if let Some(first) = bits.pop() {
             let set = bits.into_iter().fold(first.into(), |set, bit| set | bit);
             extensions.push(extension(true, &KeyUsage(set))?);
@@ -319,7 +346,10 @@ impl BuilderProfile for Profile {
         if !purposes.is_empty() {
             extensions.push(extension(false, &ExtendedKeyUsage(purposes))?);
         }
-        let constraints = BasicConstraints { ca: self.is_ca, path_len_constraint: None };
+        let constraints = BasicConstraints {
+            ca: self.is_ca,
+            path_len_constraint: None,
+        };
         extensions.push(extension(true, &constraints)?);
         if let Some(identifier) = &self.subject_key {
             let identifier = SubjectKeyIdentifier(OctetString::new(identifier.clone())?);
@@ -354,8 +384,7 @@ fn sign(
     (not_before, not_after): (Timestamp, Timestamp),
     entropy: &mut dyn Entropy,
 ) -> Result<Certificate, AuthorityError> {
-    let validity =
-        x509_cert::time::Validity::new(x509_time(not_before)?, x509_time(not_after)?);
+    let validity = x509_cert::time::Validity::new(x509_time(not_before)?, x509_time(not_after)?);
     let spki = SubjectPublicKeyInfoOwned::try_from(subject_key.spki_der()).map_err(encoding)?;
     let certificate = CertificateBuilder::new(profile, serial(entropy)?, validity, spki)
         .and_then(|builder| builder.build::<_, SignatureBytes>(&KeySigner(key)))
@@ -385,7 +414,9 @@ fn x509_time(time: Timestamp) -> Result<Time, AuthorityError> {
         detail: format!("{time} is before 1970"),
     })?;
     let moment = DateTime::from_unix_duration(std::time::Duration::from_secs(seconds));
-    Ok(Time::GeneralTime(GeneralizedTime::from_date_time(moment.map_err(encoding)?)))
+    Ok(Time::GeneralTime(GeneralizedTime::from_date_time(
+        moment.map_err(encoding)?,
+    )))
 }
 
 /// Saturates at the ends of time.
@@ -394,7 +425,9 @@ fn shift(time: Timestamp, by: SignedDuration) -> Timestamp {
 }
 
 fn encoding(error: impl std::fmt::Display) -> AuthorityError {
-    AuthorityError::Encoding { detail: error.to_string() }
+    AuthorityError::Encoding {
+        detail: error.to_string(),
+    }
 }
 
 #[cfg(test)]

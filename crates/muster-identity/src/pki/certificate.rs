@@ -88,9 +88,13 @@ impl Certificate {
     /// [`CertificateError::Damaged`] when it is none.
     pub fn from_der(der: &[u8]) -> Result<Self, CertificateError> {
         if der.len() > MAX_DER {
-            return Err(CertificateError::Damaged { detail: format!("{} bytes", der.len()) });
+            return Err(CertificateError::Damaged {
+                detail: format!("{} bytes", der.len()),
+            });
         }
-        Self::read(der).map_err(|error| CertificateError::Damaged { detail: error.to_string() })
+        Self::read(der).map_err(|error| CertificateError::Damaged {
+            detail: error.to_string(),
+        })
     }
 
     fn read(der: &[u8]) -> der::Result<Self> {
@@ -203,12 +207,15 @@ impl Certificate {
     /// # Errors
     /// [`CertificateError::NotSignedBy`], or [`CertificateError::Key`] when the issuer's key is of no known kind.
     pub fn verify_signed_by(&self, issuer: &Self) -> Result<(), CertificateError> {
-        let refuse =
-            || CertificateError::NotSignedBy { issuer: issuer.subject.common_name.clone() };
+        let refuse = || CertificateError::NotSignedBy {
+            issuer: issuer.subject.common_name.clone(),
+        };
         if !issuer.is_ca || self.issuer_name != issuer.subject_name {
             return Err(refuse());
         }
-        let damaged = |error: der::Error| CertificateError::Damaged { detail: error.to_string() };
+        let damaged = |error: der::Error| CertificateError::Damaged {
+            detail: error.to_string(),
+        };
         let certificate = x509_cert::Certificate::from_der(&self.der).map_err(damaged)?;
         // The signed bytes as they came, not as we would write them.
         let signed = first_element(&self.der).map_err(damaged)?;
@@ -217,7 +224,10 @@ impl Certificate {
             return Err(refuse());
         }
         let signature = certificate.signature().as_bytes().ok_or_else(refuse)?;
-        issuer.public_key()?.verify_x509(algorithm.oid, signed, signature).map_err(|_| refuse())
+        issuer
+            .public_key()?
+            .verify_x509(algorithm.oid, signed, signature)
+            .map_err(|_| refuse())
     }
 }
 
@@ -247,7 +257,13 @@ impl CertificateBundle {
     /// Those certificates for which `keep` is true.
     #[must_use]
     pub fn retain(&self, keep: impl Fn(&Certificate) -> bool) -> Self {
-        Self(self.0.iter().filter(|certificate| keep(certificate)).cloned().collect())
+        Self(
+            self.0
+                .iter()
+                .filter(|certificate| keep(certificate))
+                .cloned()
+                .collect(),
+        )
     }
 
     /// Whether there is none.
@@ -293,8 +309,15 @@ fn extension<T: for<'a> Decode<'a, Error = der::Error>>(
     tbs: &TbsCertificate,
     oid: ObjectIdentifier,
 ) -> der::Result<Option<T>> {
-    let mut found = tbs.extensions().into_iter().flatten().filter(|entry| entry.extn_id == oid);
-    found.next().map(|entry| T::from_der(entry.extn_value.as_bytes())).transpose()
+    let mut found = tbs
+        .extensions()
+        .into_iter()
+        .flatten()
+        .filter(|entry| entry.extn_id == oid);
+    found
+        .next()
+        .map(|entry| T::from_der(entry.extn_value.as_bytes()))
+        .transpose()
 }
 
 fn usages_of(tbs: &TbsCertificate) -> der::Result<Vec<Usage>> {
@@ -302,7 +325,10 @@ fn usages_of(tbs: &TbsCertificate) -> der::Result<Vec<Usage>> {
     let purposes = extension::<ExtendedKeyUsage>(tbs, ID_CE_EXT_KEY_USAGE)?;
     let mut usages = Vec::new();
     for usage in Usage::CANONICAL {
-        let has_bit = usage.key_usage().zip(bits).is_some_and(|(bit, set)| set.0.contains(bit));
+        let has_bit = usage
+            .key_usage()
+            .zip(bits)
+            .is_some_and(|(bit, set)| set.0.contains(bit));
         let has_purpose = usage
             .extended()
             .zip(purposes.as_ref())

@@ -5,14 +5,16 @@
 
 use const_oid::db::rfc5280::{ID_CE_BASIC_CONSTRAINTS, ID_CE_SUBJECT_ALT_NAME};
 use const_oid::db::rfc5912::ID_EXTENSION_REQ;
+use der::asn1::BitString;
 use der::{Decode as _, Encode as _};
-use x509_cert::builder::{Builder as _, RequestBuilder};
-use x509_cert::ext::Extension;
+use x509_cert::attr::Attributes;
 use x509_cert::ext::pkix::{BasicConstraints, SubjectAltName};
-use x509_cert::request::CertReq;
+use x509_cert::ext::{Extension, ToExtension as _};
+use x509_cert::request::{CertReq, CertReqInfo, ExtensionReq, Version};
+use x509_cert::spki::{DynSignatureAlgorithmIdentifier as _, SubjectPublicKeyInfoOwned};
 
 use super::certificate::first_element;
-use super::x509_signing::{KeySigner, SignatureBytes};
+use super::x509_signing::KeySigner;
 use super::{KeyError, PemError, PrivateKey, PublicKey, Subject, SubjectAltNames, pem};
 
 const LABEL: &str = "CERTIFICATE REQUEST";
@@ -60,23 +62,32 @@ impl Csr {
     /// Builds and signs a request.
     ///
     /// # Errors
-    /// [`CsrError::Damaged`] when a name cannot be encoded or the key not sign.
+    /// [`CsrError::Damaged`] when a name cannot be encoded, [`CsrError::Key`] when the key cannot sign.
     pub fn build(
         key: &PrivateKey,
         subject: &Subject,
         sans: &SubjectAltNames,
     ) -> Result<Self, CsrError> {
-        let damaged = |error: x509_cert::builder::Error| CsrError::Damaged { detail: error.to_string() };
-        let name = subject.to_name().map_err(|error| damaged(error.into()))?;
-        let mut builder = RequestBuilder::new(name).map_err(damaged)?;
-        if let Some(names) = sans.to_extension().map_err(|error| damaged(error.into()))? {
-            builder.add_extension(&names).map_err(|error| damaged(error.into()))?;
-        }
-        let request =
-            builder.build::<_, SignatureBytes>(&KeySigner(key)).map_err(damaged)?;
-        let der = request.to_der().map_err(|error| damaged(error.into()))?;
+        let damaged = |error: der::Error| CsrError::Damaged {
+            detail: error.to_string(),
+        };
+        let info = request_info(key, subject, sans).map_err(damaged)?;
+        let signature = key
+            .sign(&info.to_der().map_err(damaged)?)
+            .map_err(CsrError::Key)?;
+        let request = CertReq {
+            info,
+            algorithm: KeySigner(key)
+                .signature_algorithm_identifier()
+                .map_err(|_| {
+                    CsrError::Key(KeyError::Unsupported {
+                        kind: format!("{:?}", key.kind()),
+                    })
+                })?,
+            signature: BitString::from_bytes(&signature).map_err(damaged)?,
+        };
         Ok(Self {
-            der,
+            der: request.to_der().map_err(damaged)?,
             subject: subject.clone(),
             sans: sans.clone(),
             public_key: key.public_key().clone(),
@@ -102,9 +113,13 @@ impl Csr {
     /// # Errors
     /// [`CsrError`] says what is wrong.
     pub fn from_der(der: &[u8]) -> Result<Self, CsrError> {
-        let damaged = |error: der::Error| CsrError::Damaged { detail: error.to_string() };
+        let damaged = |error: der::Error| CsrError::Damaged {
+            detail: error.to_string(),
+        };
         if der.len() > MAX_DER {
-            return Err(CsrError::Damaged { detail: format!("{} bytes", der.len()) });
+            return Err(CsrError::Damaged {
+                detail: format!("{} bytes", der.len()),
+            });
         }
         let request = CertReq::from_der(der).map_err(damaged)?;
         let public_key = PublicKey::from_spki(&request.info.public_key).map_err(CsrError::Key)?;
@@ -121,7 +136,12 @@ impl Csr {
             return Err(CsrError::AsksForCa);
         }
         let sans = requested_names(&extensions).map_err(damaged)?;
-        Ok(Self { der: der.to_vec(), subject, sans, public_key })
+        Ok(Self {
+            der: der.to_vec(),
+            subject,
+            sans,
+            public_key,
+        })
     }
 
     /// PEM `CERTIFICATE REQUEST`.
@@ -150,16 +170,45 @@ impl Csr {
     }
 }
 
+/// What is signed. Without names there is no attribute at all, as in the kubelet's requests.
+fn request_info(
+    key: &PrivateKey,
+    subject: &Subject,
+    sans: &SubjectAltNames,
+) -> der::Result<CertReqInfo> {
+    let subject = subject.to_name()?;
+    let mut attributes = Attributes::default();
+    if let Some(names) = sans.to_extension()? {
+        let extension = names.to_extension(&subject, &[])?;
+        attributes.insert(ExtensionReq(vec![extension]).try_into()?)?;
+    }
+    let public_key = SubjectPublicKeyInfoOwned::from_der(key.public_key().spki_der())?;
+    Ok(CertReqInfo {
+        version: Version::V1,
+        subject,
+        public_key,
+        attributes,
+    })
+}
+
 /// All extensions asked for; the same one twice is an error, as in Go.
 fn requested_extensions(request: &CertReq) -> der::Result<Vec<Extension>> {
     let mut extensions: Vec<Extension> = Vec::new();
-    for attribute in request.info.attributes.iter().filter(|a| a.oid == ID_EXTENSION_REQ) {
+    for attribute in request
+        .info
+        .attributes
+        .iter()
+        .filter(|a| a.oid == ID_EXTENSION_REQ)
+    {
         for value in attribute.values.iter() {
             extensions.extend(value.decode_as::<Vec<Extension>>()?);
         }
     }
     for (index, extension) in extensions.iter().enumerate() {
-        if extensions[..index].iter().any(|earlier| earlier.extn_id == extension.extn_id) {
+        if extensions[..index]
+            .iter()
+            .any(|earlier| earlier.extn_id == extension.extn_id)
+        {
             return Err(der::Tag::Sequence.value_error().into());
         }
     }
@@ -167,7 +216,9 @@ fn requested_extensions(request: &CertReq) -> der::Result<Vec<Extension>> {
 }
 
 fn asks_for_ca(extensions: &[Extension]) -> der::Result<bool> {
-    let constraints = extensions.iter().find(|e| e.extn_id == ID_CE_BASIC_CONSTRAINTS);
+    let constraints = extensions
+        .iter()
+        .find(|e| e.extn_id == ID_CE_BASIC_CONSTRAINTS);
     match constraints {
         Some(e) => Ok(BasicConstraints::from_der(e.extn_value.as_bytes())?.ca),
         None => Ok(false),
@@ -175,7 +226,10 @@ fn asks_for_ca(extensions: &[Extension]) -> der::Result<bool> {
 }
 
 fn requested_names(extensions: &[Extension]) -> der::Result<SubjectAltNames> {
-    match extensions.iter().find(|e| e.extn_id == ID_CE_SUBJECT_ALT_NAME) {
+    match extensions
+        .iter()
+        .find(|e| e.extn_id == ID_CE_SUBJECT_ALT_NAME)
+    {
         Some(e) => {
             SubjectAltNames::from_extension(&SubjectAltName::from_der(e.extn_value.as_bytes())?)
         }

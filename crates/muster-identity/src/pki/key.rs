@@ -87,7 +87,9 @@ impl Curve {
         match oid {
             SECP_256_R_1 => Ok(Self::P256),
             SECP_384_R_1 => Ok(Self::P384),
-            other => Err(KeyError::Unsupported { kind: format!("EC curve {other}") }),
+            other => Err(KeyError::Unsupported {
+                kind: format!("EC curve {other}"),
+            }),
         }
     }
 
@@ -125,7 +127,9 @@ impl PrivateKey {
                 return Ok(key);
             }
         }
-        Err(KeyError::Crypto { operation: "make a key from the entropy" })
+        Err(KeyError::Crypto {
+            operation: "make a key from the entropy",
+        })
     }
 
     /// Makes an RSA key of 2048 bits. The primes are drawn by the crypto library itself.
@@ -133,7 +137,9 @@ impl PrivateKey {
     /// # Errors
     /// [`KeyError::Crypto`] when the library fails.
     pub fn generate_rsa_2048() -> Result<Self, KeyError> {
-        let failed = || KeyError::Crypto { operation: "make an RSA key" };
+        let failed = || KeyError::Crypto {
+            operation: "make an RSA key",
+        };
         let pair = RsaKeyPair::generate(KeySize::Rsa2048).map_err(|_| failed())?;
         let pkcs8 = pair.as_der().map_err(|_| failed())?;
         Self::from_pkcs8_der(pkcs8.as_ref())
@@ -170,7 +176,9 @@ impl PrivateKey {
     /// [`KeyError`] says what is wrong.
     pub fn from_pkcs8_der(der: &[u8]) -> Result<Self, KeyError> {
         match key_der::read_pkcs8(der)? {
-            Pkcs8Content::Ec { curve, sec1 } => Self::from_ec(key_der::read_sec1(sec1)?, Some(curve)),
+            Pkcs8Content::Ec { curve, sec1 } => {
+                Self::from_ec(key_der::read_sec1(sec1)?, Some(curve))
+            }
             Pkcs8Content::Rsa { pkcs1 } => Self::from_pkcs1(pkcs1),
         }
     }
@@ -180,7 +188,11 @@ impl PrivateKey {
         let curve = Curve::from_oid(parts.curve.or(outer).ok_or_else(damaged)?)?;
         let len = curve.scalar_len();
         // Some writers drop leading zeros; SEC1 wants them back.
-        let significant = parts.scalar.iter().position(|&byte| byte != 0).ok_or_else(damaged)?;
+        let significant = parts
+            .scalar
+            .iter()
+            .position(|&byte| byte != 0)
+            .ok_or_else(damaged)?;
         let digits = &parts.scalar[significant..];
         let mut scalar = Secret::new(vec![0; len]);
         let start = len.checked_sub(digits.len()).ok_or_else(damaged)?;
@@ -207,28 +219,45 @@ impl PrivateKey {
             .map_err(|_| damaged())?;
         let pair = EcdsaKeyPair::from_private_key_and_public_key(signing, scalar, point.as_ref())
             .map_err(|_| damaged())?;
-        let failed = |_| KeyError::Crypto { operation: "encode an EC key" };
+        let failed = |_| KeyError::Crypto {
+            operation: "encode an EC key",
+        };
         let spki: PublicKeyX509Der<'_> = pair.public_key().as_der().map_err(failed)?;
         let public = PublicKey::from_spki_der(spki.as_ref())?;
         let pkcs8 = Secret::new(pair.to_pkcs8v1().map_err(failed)?.as_ref().to_vec());
         let sec1: EcPrivateKeyRfc5915Der<'_> = pair.private_key().as_der().map_err(failed)?;
         let traditional = Secret::new(sec1.as_ref().to_vec());
-        Ok(Self(Arc::new(Inner { pair: Pair::Ec(pair), public, pkcs8, traditional })))
+        Ok(Self(Arc::new(Inner {
+            pair: Pair::Ec(pair),
+            public,
+            pkcs8,
+            traditional,
+        })))
     }
 
     fn from_pkcs1(der: &[u8]) -> Result<Self, KeyError> {
         let bits = key_der::read_rsa_bits(der)?;
         if bits < 2048 {
-            return Err(KeyError::Unsupported { kind: format!("RSA of {bits} bits") });
+            return Err(KeyError::Unsupported {
+                kind: format!("RSA of {bits} bits"),
+            });
         }
-        let pair =
-            RsaKeyPair::from_der(der).map_err(|_| KeyError::Damaged { encoding: "PKCS #1" })?;
-        let failed = |_| KeyError::Crypto { operation: "encode an RSA key" };
+        let pair = RsaKeyPair::from_der(der).map_err(|_| KeyError::Damaged {
+            encoding: "PKCS #1",
+        })?;
+        let failed = |_| KeyError::Crypto {
+            operation: "encode an RSA key",
+        };
         let spki: PublicKeyX509Der<'_> = pair.public_key().as_der().map_err(failed)?;
         let public = PublicKey::from_spki_der(spki.as_ref())?;
         let pkcs8 = Secret::new(pair.as_der().map_err(failed)?.as_ref().to_vec());
         let traditional = Secret::new(der.to_vec());
-        Ok(Self(Arc::new(Inner { pair: Pair::Rsa(pair), public, pkcs8, traditional })))
+        Ok(Self(Arc::new(Inner {
+            pair: Pair::Rsa(pair),
+            public,
+            pkcs8,
+            traditional,
+        })))
     }
 
     /// The kind of key.
@@ -264,10 +293,15 @@ impl PrivateKey {
         let failed = |_| KeyError::Crypto { operation: "sign" };
         let random = SystemRandom::new();
         match &self.0.pair {
-            Pair::Ec(pair) => Ok(pair.sign(&random, message).map_err(failed)?.as_ref().to_vec()),
+            Pair::Ec(pair) => Ok(pair
+                .sign(&random, message)
+                .map_err(failed)?
+                .as_ref()
+                .to_vec()),
             Pair::Rsa(pair) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature).map_err(failed)?;
+                pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature)
+                    .map_err(failed)?;
                 Ok(signature)
             }
         }

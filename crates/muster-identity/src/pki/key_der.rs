@@ -13,7 +13,10 @@ use super::KeyError;
 /// What a PKCS #8 envelope holds.
 pub(super) enum Pkcs8Content<'a> {
     /// A SEC1 key on a named curve.
-    Ec { curve: ObjectIdentifier, sec1: &'a [u8] },
+    Ec {
+        curve: ObjectIdentifier,
+        sec1: &'a [u8],
+    },
     /// A PKCS #1 key.
     Rsa { pkcs1: &'a [u8] },
 }
@@ -27,7 +30,9 @@ pub(super) struct EcKeyParts<'a> {
 
 /// Opens a PKCS #8 envelope; attributes and a repeated public key are skipped.
 pub(super) fn read_pkcs8(der: &[u8]) -> Result<Pkcs8Content<'_>, KeyError> {
-    let damaged = |_| KeyError::Damaged { encoding: "PKCS #8" };
+    let damaged = |_| KeyError::Damaged {
+        encoding: "PKCS #8",
+    };
     let (algorithm, key) = sequence(der, |reader| {
         let _version = u8::decode(reader)?;
         let algorithm = AlgorithmIdentifierRef::decode(reader)?;
@@ -42,7 +47,9 @@ pub(super) fn read_pkcs8(der: &[u8]) -> Result<Pkcs8Content<'_>, KeyError> {
             Err(_) => Err(explicit_parameters()),
         },
         RSA_ENCRYPTION => Ok(Pkcs8Content::Rsa { pkcs1: key }),
-        other => Err(KeyError::Unsupported { kind: other.to_string() }),
+        other => Err(KeyError::Unsupported {
+            kind: other.to_string(),
+        }),
     }
 }
 
@@ -61,7 +68,11 @@ pub(super) fn read_sec1(der: &[u8]) -> Result<EcKeyParts<'_>, KeyError> {
         None => None,
         Some(any) => Some(any.decode_as().map_err(|_| explicit_parameters())?),
     };
-    Ok(EcKeyParts { curve, scalar, public })
+    Ok(EcKeyParts {
+        curve,
+        scalar,
+        public,
+    })
 }
 
 /// Reads `EC PARAMETERS`: the name of a curve.
@@ -77,7 +88,9 @@ pub(super) fn read_rsa_bits(der: &[u8]) -> Result<usize, KeyError> {
         skip_rest(reader)?;
         Ok(modulus.as_bytes())
     })
-    .map_err(|_| KeyError::Damaged { encoding: "PKCS #1" })?;
+    .map_err(|_| KeyError::Damaged {
+        encoding: "PKCS #1",
+    })?;
     Ok(bit_length(modulus))
 }
 
@@ -88,17 +101,23 @@ pub(super) fn read_rsa_public_bits(der: &[u8]) -> Result<usize, KeyError> {
         skip_rest(reader)?;
         Ok(modulus.as_bytes())
     })
-    .map_err(|_| KeyError::Damaged { encoding: "RSA public" })?;
+    .map_err(|_| KeyError::Damaged {
+        encoding: "RSA public",
+    })?;
     Ok(bit_length(modulus))
 }
 
 /// Bits of a big-endian number without leading zero bytes.
 fn bit_length(number: &[u8]) -> usize {
-    number.first().map_or(0, |first| number.len() * 8 - first.leading_zeros() as usize)
+    number
+        .first()
+        .map_or(0, |first| number.len() * 8 - first.leading_zeros() as usize)
 }
 
 fn explicit_parameters() -> KeyError {
-    KeyError::Unsupported { kind: "EC with explicit parameters".to_owned() }
+    KeyError::Unsupported {
+        kind: "EC with explicit parameters".to_owned(),
+    }
 }
 
 fn sequence<'a, T>(
@@ -111,12 +130,9 @@ fn sequence<'a, T>(
     Ok(value)
 }
 
-fn explicit<'a, T: der::Decode<'a, Error = der::Error>>(
-    reader: &mut SliceReader<'a>,
-    number: u32,
-) -> der::Result<Option<T>>
+fn explicit<'a, T>(reader: &mut SliceReader<'a>, number: u32) -> der::Result<Option<T>>
 where
-    T: der::DecodeValue<'a> + der::Tagged,
+    T: der::Decode<'a, Error = der::Error> + der::DecodeValue<'a> + der::Tagged,
 {
     Ok(ContextSpecific::<T>::decode_explicit(reader, TagNumber(number))?.map(|field| field.value))
 }

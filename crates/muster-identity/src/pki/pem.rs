@@ -66,7 +66,9 @@ pub fn parse(text: &[u8]) -> Result<Vec<PemBlock>, PemError> {
     let mut blocks = Vec::new();
     let mut lines = text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
     while let Some(line) = lines.next() {
-        let Some(label) = boundary(line, b"-----BEGIN ") else { continue };
+        let Some(label) = boundary(line, b"-----BEGIN ") else {
+            continue;
+        };
         if blocks.len() == MAX_BLOCKS {
             return Err(PemError::TooMany);
         }
@@ -98,7 +100,9 @@ pub fn encode(label: &str, der: &[u8]) -> String {
 
 fn boundary(line: &[u8], opening: &[u8]) -> Option<String> {
     let label = line.strip_prefix(opening)?.strip_suffix(b"-----")?;
-    std::str::from_utf8(label).ok().map(|label| label.chars().take(64).collect())
+    std::str::from_utf8(label)
+        .ok()
+        .map(|label| label.chars().take(64).collect())
 }
 
 fn read_block<'a>(
@@ -116,14 +120,18 @@ fn read_block<'a>(
                 return Err(PemError::Encrypted { label });
             }
             return match STANDARD.decode(body.expose()) {
-                Ok(der) => Ok(PemBlock { label, der: Secret::new(der) }),
+                Ok(der) => Ok(PemBlock {
+                    label,
+                    der: Secret::new(der),
+                }),
                 Err(_) => Err(PemError::NotBase64 { label }),
             };
         }
         if line.contains(&b':') {
             encrypted |= line.starts_with(b"Proc-Type:") && line.ends_with(b"ENCRYPTED");
         } else {
-            body.expose_mut().extend(line.iter().filter(|byte| !byte.is_ascii_whitespace()));
+            body.expose_mut()
+                .extend(line.iter().filter(|byte| !byte.is_ascii_whitespace()));
         }
     }
     Err(PemError::NotClosed { label })
@@ -137,11 +145,21 @@ mod tests {
 
     #[test]
     fn blocks_are_read_in_order_and_text_around_them_is_ignored() {
-        let text = format!("subject=CN = x\n{}\r\nmore\n{}", encode("A", b"one"), encode("B B", &[7; 200]));
+        let text = format!(
+            "subject=CN = x\n{}\r\nmore\n{}",
+            encode("A", b"one"),
+            encode("B B", &[7; 200])
+        );
         let blocks = parse(text.as_bytes()).unwrap();
         assert_eq!(blocks.len(), 2);
-        assert_eq!((blocks[0].label.as_str(), blocks[0].der.expose().as_slice()), ("A", &b"one"[..]));
-        assert_eq!((blocks[1].label.as_str(), blocks[1].der.expose().len()), ("B B", 200));
+        assert_eq!(
+            (blocks[0].label.as_str(), blocks[0].der.expose().as_slice()),
+            ("A", &b"one"[..])
+        );
+        assert_eq!(
+            (blocks[1].label.as_str(), blocks[1].der.expose().len()),
+            ("B B", 200)
+        );
     }
 
     #[test]
@@ -154,9 +172,18 @@ mod tests {
     fn broken_blocks_are_told_apart() {
         let label = || "A".to_owned();
         let cases = [
-            ("-----BEGIN A-----\nAAAA\n", PemError::NotClosed { label: label() }),
-            ("-----BEGIN A-----\nAAAA\n-----END B-----\n", PemError::NotClosed { label: label() }),
-            ("-----BEGIN A-----\nA*AA\n-----END A-----\n", PemError::NotBase64 { label: label() }),
+            (
+                "-----BEGIN A-----\nAAAA\n",
+                PemError::NotClosed { label: label() },
+            ),
+            (
+                "-----BEGIN A-----\nAAAA\n-----END B-----\n",
+                PemError::NotClosed { label: label() },
+            ),
+            (
+                "-----BEGIN A-----\nA*AA\n-----END A-----\n",
+                PemError::NotBase64 { label: label() },
+            ),
             (
                 "-----BEGIN A-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n-----END A-----\n",
                 PemError::Encrypted { label: label() },
@@ -169,7 +196,10 @@ mod tests {
 
     #[test]
     fn a_text_beyond_the_limit_is_not_looked_at() {
-        assert!(matches!(parse(&vec![b'\n'; MAX_LEN + 1]), Err(PemError::TooLong { .. })));
+        assert!(matches!(
+            parse(&vec![b'\n'; MAX_LEN + 1]),
+            Err(PemError::TooLong { .. })
+        ));
         let many = "-----BEGIN A-----\n-----END A-----\n".repeat(MAX_BLOCKS + 1);
         assert_eq!(parse(many.as_bytes()), Err(PemError::TooMany));
     }

@@ -48,19 +48,27 @@ impl PublicKey {
     /// # Errors
     /// [`KeyError::Damaged`] when it is none, [`KeyError::Unsupported`] when it is of an unknown kind.
     pub fn from_spki_der(spki: &[u8]) -> Result<Self, KeyError> {
-        let damaged = || KeyError::Damaged { encoding: "SubjectPublicKeyInfo" };
+        let damaged = || KeyError::Damaged {
+            encoding: "SubjectPublicKeyInfo",
+        };
         let info = SubjectPublicKeyInfoRef::from_der(spki).map_err(|_| damaged())?;
         let bits = info.subject_public_key.as_bytes().ok_or_else(damaged)?;
         let kind = kind_of(&info, bits)?;
         let algorithm = default_algorithm(kind);
-        UnparsedPublicKey::new(algorithm, bits).parse().map_err(|_| damaged())?;
-        Ok(Self { kind, spki: spki.to_vec(), bits: bits.to_vec() })
+        UnparsedPublicKey::new(algorithm, bits)
+            .parse()
+            .map_err(|_| damaged())?;
+        Ok(Self {
+            kind,
+            spki: spki.to_vec(),
+            bits: bits.to_vec(),
+        })
     }
 
     pub(super) fn from_spki(info: &SubjectPublicKeyInfoOwned) -> Result<Self, KeyError> {
-        let der = info
-            .to_der()
-            .map_err(|_| KeyError::Damaged { encoding: "SubjectPublicKeyInfo" })?;
+        let der = info.to_der().map_err(|_| KeyError::Damaged {
+            encoding: "SubjectPublicKeyInfo",
+        })?;
         Self::from_spki_der(&der)
     }
 
@@ -99,8 +107,10 @@ impl PublicKey {
         message: &[u8],
         signature: &[u8],
     ) -> Result<(), KeyError> {
-        let algorithm = x509_algorithm(algorithm, self.kind)
-            .ok_or_else(|| KeyError::Unsupported { kind: format!("signature {algorithm}") })?;
+        let algorithm =
+            x509_algorithm(algorithm, self.kind).ok_or_else(|| KeyError::Unsupported {
+                kind: format!("signature {algorithm}"),
+            })?;
         self.verify_with(algorithm, message, signature)
     }
 
@@ -165,9 +175,15 @@ fn x509_algorithm(
         (rfc5912::ECDSA_WITH_SHA_256, P521) => &signature::ECDSA_P521_SHA256_ASN1,
         (rfc5912::ECDSA_WITH_SHA_384, P521) => &signature::ECDSA_P521_SHA384_ASN1,
         (rfc5912::ECDSA_WITH_SHA_512, P521) => &signature::ECDSA_P521_SHA512_ASN1,
-        (rfc5912::SHA_256_WITH_RSA_ENCRYPTION, Rsa { .. }) => &signature::RSA_PKCS1_2048_8192_SHA256,
-        (rfc5912::SHA_384_WITH_RSA_ENCRYPTION, Rsa { .. }) => &signature::RSA_PKCS1_2048_8192_SHA384,
-        (rfc5912::SHA_512_WITH_RSA_ENCRYPTION, Rsa { .. }) => &signature::RSA_PKCS1_2048_8192_SHA512,
+        (rfc5912::SHA_256_WITH_RSA_ENCRYPTION, Rsa { .. }) => {
+            &signature::RSA_PKCS1_2048_8192_SHA256
+        }
+        (rfc5912::SHA_384_WITH_RSA_ENCRYPTION, Rsa { .. }) => {
+            &signature::RSA_PKCS1_2048_8192_SHA384
+        }
+        (rfc5912::SHA_512_WITH_RSA_ENCRYPTION, Rsa { .. }) => {
+            &signature::RSA_PKCS1_2048_8192_SHA512
+        }
         (rfc8410::ID_ED_25519, Ed25519) => &signature::ED25519,
         _ => return None,
     })

@@ -93,7 +93,9 @@ pub enum SignerRefusal {
         usage: &'static str,
     },
     /// Nobody becomes cluster administrator this way.
-    #[error("use of kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed")]
+    #[error(
+        "use of kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed"
+    )]
     SystemMasters,
     /// A node asks for another one's certificate, or another than the node for a serving certificate.
     #[error("{requester:?} may not request a certificate for {common_name:?}")]
@@ -176,7 +178,9 @@ impl SignerName {
             Self::KubeApiserverClient => validate_client(csr, order),
             // Anything goes; a request for a CA did not even become a `Csr`.
             Self::LegacyUnknown => Ok(()),
-            Self::Other(signer) => Err(SignerRefusal::NotOurs { signer: signer.clone() }),
+            Self::Other(signer) => Err(SignerRefusal::NotOurs {
+                signer: signer.clone(),
+            }),
         }
     }
 
@@ -192,9 +196,9 @@ impl SignerName {
         max_life: SignedDuration,
     ) -> Result<IssueRequest, SignerRefusal> {
         self.validate(csr, order)?;
-        let life = order
-            .expiration_seconds
-            .map_or(max_life, |seconds| SignedDuration::from_secs(seconds).min(max_life));
+        let life = order.expiration_seconds.map_or(max_life, |seconds| {
+            SignedDuration::from_secs(seconds).min(max_life)
+        });
         Ok(IssueRequest {
             subject: csr.subject().clone(),
             sans: csr.subject_alt_names().clone(),
@@ -225,7 +229,14 @@ pub fn node_request(
     let common_name = &csr.subject().common_name;
     let node = NodeName::from_user_name(common_name)?;
     let own = order.requester.as_deref() == Some(common_name);
-    Some((if own { NodeRequest::SelfNodeClient } else { NodeRequest::NodeClient }, node))
+    Some((
+        if own {
+            NodeRequest::SelfNodeClient
+        } else {
+            NodeRequest::NodeClient
+        },
+        node,
+    ))
 }
 
 fn validate_node_client(csr: &Csr, order: &SigningOrder) -> Result<(), SignerRefusal> {
@@ -240,7 +251,11 @@ fn validate_node_client(csr: &Csr, order: &SigningOrder) -> Result<(), SignerRef
     ];
     first_broken(rules)?;
     require_node_name(csr)?;
-    require_usages(order, Usage::ClientAuth, "[client auth digital signature key encipherment]")?;
+    require_usages(
+        order,
+        Usage::ClientAuth,
+        "[client auth digital signature key encipherment]",
+    )?;
     // NodeRestriction: a bootstrap token may ask for any node, a node only for itself.
     match order.requester.as_deref() {
         Some(requester) if requester.starts_with(NODE_USER_PREFIX) => same(requester, csr),
@@ -252,24 +267,45 @@ fn validate_node_serving(csr: &Csr, order: &SigningOrder) -> Result<(), SignerRe
     require_nodes_group(csr)?;
     let names = csr.subject_alt_names();
     let rules = [
-        (!names.dns.is_empty() || !names.ip.is_empty(), SignerRefusal::DnsOrIpRequired),
+        (
+            !names.dns.is_empty() || !names.ip.is_empty(),
+            SignerRefusal::DnsOrIpRequired,
+        ),
         (names.email.is_empty(), SignerRefusal::EmailNotAllowed),
         (names.uri.is_empty(), SignerRefusal::UriNotAllowed),
         (names.others == 0, SignerRefusal::OtherNameNotAllowed),
     ];
     first_broken(rules)?;
-    require_usages(order, Usage::ServerAuth, "[digital signature key encipherment server auth]")?;
+    require_usages(
+        order,
+        Usage::ServerAuth,
+        "[digital signature key encipherment server auth]",
+    )?;
     require_node_name(csr)?;
-    order.requester.as_deref().map_or(Ok(()), |requester| same(requester, csr))
+    order
+        .requester
+        .as_deref()
+        .map_or(Ok(()), |requester| same(requester, csr))
 }
 
 fn validate_client(csr: &Csr, order: &SigningOrder) -> Result<(), SignerRefusal> {
-    if csr.subject().organizations.iter().any(|group| group == MASTERS_GROUP) {
+    if csr
+        .subject()
+        .organizations
+        .iter()
+        .any(|group| group == MASTERS_GROUP)
+    {
         return Err(SignerRefusal::SystemMasters);
     }
-    let allowed = [Usage::DigitalSignature, Usage::KeyEncipherment, Usage::ClientAuth];
+    let allowed = [
+        Usage::DigitalSignature,
+        Usage::KeyEncipherment,
+        Usage::ClientAuth,
+    ];
     if let Some(usage) = order.usages.iter().find(|usage| !allowed.contains(usage)) {
-        return Err(SignerRefusal::UsageNotAllowed { usage: usage.as_str() });
+        return Err(SignerRefusal::UsageNotAllowed {
+            usage: usage.as_str(),
+        });
     }
     if !order.usages.contains(&Usage::ClientAuth) {
         return Err(SignerRefusal::ClientAuthRequired);
@@ -278,7 +314,10 @@ fn validate_client(csr: &Csr, order: &SigningOrder) -> Result<(), SignerRefusal>
 }
 
 fn first_broken<const N: usize>(rules: [(bool, SignerRefusal); N]) -> Result<(), SignerRefusal> {
-    rules.into_iter().find(|(kept, _)| !kept).map_or(Ok(()), |(_, refusal)| Err(refusal))
+    rules
+        .into_iter()
+        .find(|(kept, _)| !kept)
+        .map_or(Ok(()), |(_, refusal)| Err(refusal))
 }
 
 fn require_nodes_group(csr: &Csr) -> Result<(), SignerRefusal> {

@@ -84,7 +84,10 @@ impl Subject {
                 subject.organizations.push(text_of(&attribute.value)?);
             } else if kept {
                 let value = text_of(&attribute.value)?;
-                subject.other.push(SubjectAttribute { oid: attribute.oid.to_string(), value });
+                subject.other.push(SubjectAttribute {
+                    oid: attribute.oid.to_string(),
+                    value,
+                });
             }
         }
         Ok(subject)
@@ -97,14 +100,20 @@ impl Subject {
             attributes.push((rfc4519::O, organization.as_str()));
         }
         for attribute in &self.other {
-            attributes.push((ObjectIdentifier::new(&attribute.oid)?, attribute.value.as_str()));
+            attributes.push((
+                ObjectIdentifier::new(&attribute.oid)?,
+                attribute.value.as_str(),
+            ));
         }
         if !self.common_name.is_empty() {
             attributes.push((rfc4519::CN, self.common_name.as_str()));
         }
         let mut sequence = RdnSequence::default();
         for (oid, text) in attributes {
-            let attribute = AttributeTypeAndValue { oid, value: directory_string(text)? };
+            let attribute = AttributeTypeAndValue {
+                oid,
+                value: directory_string(text)?,
+            };
             sequence.push(RelativeDistinguishedName::try_from(vec![attribute])?);
         }
         Name::from_der(&sequence.to_der()?)

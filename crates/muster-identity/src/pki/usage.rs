@@ -12,7 +12,10 @@ use x509_cert::ext::pkix::KeyUsages;
 /// A usage of `certificates.k8s.io/v1` `spec.usages`: a bit of KeyUsage or a purpose of ExtendedKeyUsage
 /// (RFC 5280 sections 4.2.1.3 and 4.2.1.12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "each name is the API's own word for it, see `Usage::as_str`")]
+#[expect(
+    missing_docs,
+    reason = "each name is the API's own word for it, see `Usage::as_str`"
+)]
 pub enum Usage {
     Signing,
     DigitalSignature,
@@ -109,7 +112,9 @@ impl Usage {
             .iter()
             .find(|(_, known)| *known == word)
             .map(|(usage, _)| *usage)
-            .ok_or_else(|| UnknownUsage { word: word.chars().take(64).collect() })
+            .ok_or_else(|| UnknownUsage {
+                word: word.chars().take(64).collect(),
+            })
     }
 
     /// Reads a list of words, as `spec.usages`.
@@ -117,12 +122,18 @@ impl Usage {
     /// # Errors
     /// [`UnknownUsage`] at the first word that is none.
     pub fn parse_all<S: AsRef<str>>(words: &[S]) -> Result<Vec<Self>, UnknownUsage> {
-        words.iter().map(|word| Self::parse(word.as_ref())).collect()
+        words
+            .iter()
+            .map(|word| Self::parse(word.as_ref()))
+            .collect()
     }
 
     /// The API's word.
     pub fn as_str(self) -> &'static str {
-        WORDS.iter().find(|(usage, _)| *usage == self).map_or("", |(_, word)| word)
+        WORDS
+            .iter()
+            .find(|(usage, _)| *usage == self)
+            .map_or("", |(_, word)| word)
     }
 
     /// The KeyUsage bit; `None` for an extended usage.
@@ -184,7 +195,10 @@ mod tests {
         for (usage, word) in WORDS {
             assert_eq!(Usage::parse(word), Ok(usage));
             assert_eq!(usage.to_string(), word);
-            assert!(usage.key_usage().is_some() != usage.extended().is_some(), "{word}");
+            assert!(
+                usage.key_usage().is_some() != usage.extended().is_some(),
+                "{word}"
+            );
         }
     }
 

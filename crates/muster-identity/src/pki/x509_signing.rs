@@ -2,9 +2,7 @@
 //!
 //! It refuses to know what is built; it says which algorithm a key signs with and signs.
 
-use const_oid::db::rfc5912::{
-    ECDSA_WITH_SHA_256, ECDSA_WITH_SHA_384, SHA_256_WITH_RSA_ENCRYPTION,
-};
+use const_oid::db::rfc5912::{ECDSA_WITH_SHA_256, ECDSA_WITH_SHA_384, SHA_256_WITH_RSA_ENCRYPTION};
 use der::asn1::{Any, BitString};
 use der::{Document, Tag};
 use signature::{Keypair, Signer};
@@ -44,9 +42,10 @@ impl DynSignatureAlgorithmIdentifier for KeySigner<'_> {
         let (oid, parameters) = match self.0.kind() {
             KeyKind::P256 => (ECDSA_WITH_SHA_256, None),
             KeyKind::P384 => (ECDSA_WITH_SHA_384, None),
-            KeyKind::Rsa { .. } => {
-                (SHA_256_WITH_RSA_ENCRYPTION, Some(Any::new(Tag::Null, Vec::new())?))
-            }
+            KeyKind::Rsa { .. } => (
+                SHA_256_WITH_RSA_ENCRYPTION,
+                Some(Any::new(Tag::Null, Vec::new())?),
+            ),
             // No private key of these kinds can be loaded.
             KeyKind::P521 | KeyKind::Ed25519 => return Err(spki::Error::KeyMalformed),
         };
@@ -56,7 +55,10 @@ impl DynSignatureAlgorithmIdentifier for KeySigner<'_> {
 
 impl Signer<SignatureBytes> for KeySigner<'_> {
     fn try_sign(&self, message: &[u8]) -> Result<SignatureBytes, signature::Error> {
-        self.0.sign(message).map(SignatureBytes).map_err(|_| signature::Error::new())
+        self.0
+            .sign(message)
+            .map(SignatureBytes)
+            .map_err(|_| signature::Error::new())
     }
 }
 

@@ -119,13 +119,19 @@ impl BootstrapToken {
             return Err(TokenError::Malformed);
         }
         let id = TokenId::parse(id).map_err(|_| TokenError::Malformed)?;
-        Ok(Self { id, secret: Secret::new(secret.to_owned()) })
+        Ok(Self {
+            id,
+            secret: Secret::new(secret.to_owned()),
+        })
     }
 
     /// Makes a fresh token. Every character is drawn evenly from the 36.
     pub fn generate(entropy: &mut dyn Entropy) -> Self {
         let id = TokenId(draw(entropy, ID_LEN));
-        Self { id, secret: Secret::new(draw(entropy, SECRET_LEN)) }
+        Self {
+            id,
+            secret: Secret::new(draw(entropy, SECRET_LEN)),
+        }
     }
 
     /// The public id.
@@ -220,8 +226,14 @@ mod tests {
     #[test]
     fn names_lead_back_to_the_id() {
         let id = TokenId::parse("abcdef").unwrap();
-        assert_eq!(TokenId::from_secret_name("bootstrap-token-abcdef"), Some(id.clone()));
-        assert_eq!(TokenId::from_signature_key("jws-kubeconfig-abcdef"), Some(id));
+        assert_eq!(
+            TokenId::from_secret_name("bootstrap-token-abcdef"),
+            Some(id.clone())
+        );
+        assert_eq!(
+            TokenId::from_signature_key("jws-kubeconfig-abcdef"),
+            Some(id)
+        );
         assert_eq!(TokenId::from_secret_name("bootstrap-token-abc"), None);
         assert_eq!(TokenId::from_signature_key("kubeconfig"), None);
     }
@@ -231,7 +243,10 @@ mod tests {
         let first = BootstrapToken::generate(&mut counting::from(1));
         let again = BootstrapToken::generate(&mut counting::from(1));
         let other = BootstrapToken::generate(&mut counting::from(2));
-        assert_eq!(BootstrapToken::parse(first.to_text().expose()).unwrap(), first);
+        assert_eq!(
+            BootstrapToken::parse(first.to_text().expose()).unwrap(),
+            first
+        );
         assert_eq!(first, again);
         assert_ne!(first, other);
     }
@@ -252,7 +267,8 @@ mod tests {
         #[test]
         fn any_text_is_a_token_or_refused(text in "[a-z0-9]{5,7}\\.[a-z0-9]{15,17}|.{0,40}") {
             if let Ok(token) = BootstrapToken::parse(&text) {
-                prop_assert_eq!(token.to_text().expose(), &text);
+                let written = token.to_text();
+                prop_assert_eq!(written.expose(), &text);
             }
         }
     }

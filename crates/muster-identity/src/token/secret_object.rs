@@ -102,7 +102,10 @@ pub enum TokenSecretError {
 
 impl TokenUsages {
     /// Both usages, as kubeadm creates tokens.
-    pub const BOTH: Self = Self { signing: true, authentication: true };
+    pub const BOTH: Self = Self {
+        signing: true,
+        authentication: true,
+    };
 
     /// Reads kubeadm's `--usages` words; `None` at an unknown word.
     pub fn from_words<'a>(words: impl IntoIterator<Item = &'a str>) -> Option<Self> {
@@ -150,7 +153,9 @@ impl BootstrapTokenSecret {
     pub fn from_object(secret: &Value) -> Result<Self, TokenSecretError> {
         let found = secret["type"].as_str().unwrap_or_default();
         if found != SECRET_TYPE {
-            return Err(TokenSecretError::Type { found: found.to_owned() });
+            return Err(TokenSecretError::Type {
+                found: found.to_owned(),
+            });
         }
         let mut data = BTreeMap::new();
         for (key, value) in secret["data"].as_object().into_iter().flatten() {
@@ -163,7 +168,10 @@ impl BootstrapTokenSecret {
                 data.insert(key.clone(), Secret::new(text.as_bytes().to_vec()));
             }
         }
-        Self::from_data(secret["metadata"]["name"].as_str().unwrap_or_default(), &data)
+        Self::from_data(
+            secret["metadata"]["name"].as_str().unwrap_or_default(),
+            &data,
+        )
     }
 
     /// Reads a Secret's decoded data; `name` is the object's name.
@@ -175,16 +183,22 @@ impl BootstrapTokenSecret {
         data: &BTreeMap<String, Secret<Vec<u8>>>,
     ) -> Result<Self, TokenSecretError> {
         let text = |field: &str| {
-            data.get(field).and_then(|bytes| std::str::from_utf8(bytes.expose()).ok())
+            data.get(field)
+                .and_then(|bytes| std::str::from_utf8(bytes.expose()).ok())
         };
         let need = |field: &'static str| {
-            text(field).filter(|text| !text.is_empty()).ok_or(TokenSecretError::Field { field })
+            text(field)
+                .filter(|text| !text.is_empty())
+                .ok_or(TokenSecretError::Field { field })
         };
         let (id, secret) = (need(TOKEN_ID)?, need(TOKEN_SECRET)?);
         let token =
             BootstrapToken::from_parts(id, secret).map_err(|_| TokenSecretError::Malformed)?;
         if TokenId::from_secret_name(name).as_ref() != Some(token.id()) {
-            return Err(TokenSecretError::Name { name: name.to_owned(), id: id.to_owned() });
+            return Err(TokenSecretError::Name {
+                name: name.to_owned(),
+                id: id.to_owned(),
+            });
         }
         let flag = |field| text(field) == Some("true");
         // Present but not even text is as unreadable as a wrong time.
@@ -203,7 +217,11 @@ impl BootstrapTokenSecret {
                 signing: flag(USAGE_SIGNING),
                 authentication: flag(USAGE_AUTHENTICATION),
             },
-            groups: groups.split(',').filter(|g| !g.is_empty()).map(str::to_owned).collect(),
+            groups: groups
+                .split(',')
+                .filter(|g| !g.is_empty())
+                .map(str::to_owned)
+                .collect(),
         })
     }
 
@@ -222,9 +240,10 @@ impl BootstrapTokenSecret {
             Expiration::Never => {}
             end => put(EXPIRATION, end.to_string()),
         }
-        for (key, set) in
-            [(USAGE_SIGNING, self.usages.signing), (USAGE_AUTHENTICATION, self.usages.authentication)]
-        {
+        for (key, set) in [
+            (USAGE_SIGNING, self.usages.signing),
+            (USAGE_AUTHENTICATION, self.usages.authentication),
+        ] {
             if set {
                 put(key, "true".to_owned());
             }
@@ -274,7 +293,9 @@ impl BootstrapTokenSecret {
     /// [`TokenSecretError::Group`] at a group that a token may not give; nobody may log in with it then.
     pub fn authenticated_groups(&self) -> Result<Vec<String>, TokenSecretError> {
         if let Some(group) = self.groups.iter().find(|group| !is_bootstrap_group(group)) {
-            return Err(TokenSecretError::Group { group: group.clone() });
+            return Err(TokenSecretError::Group {
+                group: group.clone(),
+            });
         }
         let mut groups = self.groups.clone();
         groups.push(BOOTSTRAP_GROUP.to_owned());
@@ -330,11 +351,15 @@ impl fmt::Display for Expiration {
 
 /// Whether a token may give this group: `\Asystem:bootstrappers:[a-z0-9:-]{0,255}[a-z0-9]\z`.
 pub fn is_bootstrap_group(group: &str) -> bool {
-    let Some(rest) = group.strip_prefix(GROUP_PREFIX) else { return false };
+    let Some(rest) = group.strip_prefix(GROUP_PREFIX) else {
+        return false;
+    };
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let bytes = rest.as_bytes();
     (1..=256).contains(&bytes.len())
-        && bytes.iter().all(|&byte| plain(byte) || byte == b':' || byte == b'-')
+        && bytes
+            .iter()
+            .all(|&byte| plain(byte) || byte == b':' || byte == b'-')
         && bytes.last().is_some_and(|&byte| plain(byte))
 }
 
