@@ -13,26 +13,6 @@ use std::net::IpAddr;
 const KEPT_WHEN_DECIDED: SignedDuration = SignedDuration::from_hours(1);
 const KEPT_WHEN_PENDING: SignedDuration = SignedDuration::from_hours(24);
 
-/// The permission that lets a request be approved without a person.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Review {
-    /// `create certificatesigningrequests/nodeclient`
-    NodeClient,
-    /// `create certificatesigningrequests/selfnodeclient`
-    SelfNodeClient,
-}
-
-impl Review {
-    /// The subresource that the SubjectAccessReview names.
-    #[must_use]
-    pub const fn subresource(self) -> &'static str {
-        match self {
-            Self::NodeClient => "nodeclient",
-            Self::SelfNodeClient => "selfnodeclient",
-        }
-    }
-}
-
 /// Why a request is approved; the text becomes the condition's message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Approval {
@@ -45,6 +25,17 @@ pub enum Approval {
 }
 
 impl Approval {
+    /// The subresource of `certificatesigningrequests` that the requester must be allowed to create;
+    /// `None` when the request was checked by other means.
+    #[must_use]
+    pub const fn review(self) -> Option<&'static str> {
+        match self {
+            Self::NodeClient => Some("nodeclient"),
+            Self::SelfNodeClient => Some("selfnodeclient"),
+            Self::KubeletServing => None,
+        }
+    }
+
     /// The message of the condition `Approved`, in the words of kube-controller-manager.
     #[must_use]
     pub const fn message(self) -> &'static str {
@@ -78,13 +69,8 @@ pub enum Decision {
     Nothing,
     /// It can be decided when the Node of this name exists and reports its addresses.
     WaitForNode(String),
-    /// Approve it, if the requester passes the review (where one is named).
-    Approve {
-        /// The permission to ask for.
-        review: Option<Review>,
-        /// Why.
-        approval: Approval,
-    },
+    /// Approve it for the first of these reasons whose review the requester passes.
+    Approve(&'static [Approval]),
     /// Issue this certificate.
     Sign(Box<IssueRequest>),
     /// It was approved but must not be signed: say so.
@@ -186,7 +172,7 @@ fn order_of(csr: &CertificateSigningRequest) -> Result<SigningOrder, String> {
     Ok(SigningOrder {
         usages: Usage::parse_all(usages).map_err(|error| error.to_string())?,
         expiration_seconds: csr.spec.expiration_seconds.map(i64::from),
-        requester: csr.spec.username.clone().unwrap_or_default(),
+        requester: csr.spec.username.clone(),
     })
 }
 
@@ -225,11 +211,12 @@ fn approve_serving(
     order: &SigningOrder,
     facts: &Facts,
 ) -> Option<Decision> {
-    let requests_itself = csr.subject().common_name == order.requester;
+    let requester = order.requester.as_deref()?;
+    let requests_itself = csr.subject().common_name == requester;
     if !facts.approve_kubelet_serving || !requests_itself || signer.validate(csr, order).is_err() {
         return None;
     }
-    let name = order.requester.strip_prefix("system:node:")?;
+    let name = requester.strip_prefix("system:node:")?;
     if facts.node.as_ref().is_some_and(|node| covers(node, csr)) {
         return Some(Decision::Approve {
             review: None,
