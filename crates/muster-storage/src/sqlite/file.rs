@@ -12,7 +12,17 @@ use crate::StoreError;
 /// process, however it dies.
 #[derive(Debug)]
 pub(super) struct ExclusiveUse {
-    _locked: File,
+    locked: File,
+}
+
+/// Unlocked by word, not just by closing: a child that this process is starting at this moment shares
+/// the descriptor until it executes its program, and would keep the lock that long.
+impl Drop for ExclusiveUse {
+    fn drop(&mut self) {
+        if let Err(error) = self.locked.unlock() {
+            tracing::warn!(%error, "the lock file could not be unlocked");
+        }
+    }
 }
 
 /// Makes sure that the file is there, private, and ours alone.
@@ -55,7 +65,7 @@ fn lock(path: &Path) -> Result<ExclusiveUse, StoreError> {
         .open(&lock_path)
         .map_err(StoreError::io("open", &lock_path))?;
     match file.try_lock() {
-        Ok(()) => Ok(ExclusiveUse { _locked: file }),
+        Ok(()) => Ok(ExclusiveUse { locked: file }),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse {
             path: path.to_owned(),
         }),
@@ -104,4 +114,21 @@ fn sync_folder(folder: &Path) -> Result<(), StoreError> {
     File::open(folder)
         .and_then(|file| file.sync_all())
         .map_err(StoreError::io("sync", folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_being_started_does_not_keep_the_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let exclusive = claim(&path).unwrap();
+        // What a forked child has until it executes.
+        let _inherited = exclusive.locked.try_clone().unwrap();
+        assert!(matches!(claim(&path), Err(StoreError::InUse { .. })));
+        drop(exclusive);
+        claim(&path).unwrap();
+    }
 }
