@@ -89,6 +89,12 @@ pub enum TokenSecretError {
         /// Key in `data`.
         field: &'static str,
     },
+    /// A value of `data` is not base64 text.
+    #[error("the value of {key:?} is not base64")]
+    NotBase64 {
+        /// Key in `data`.
+        key: String,
+    },
     /// Id and secret do not make a token.
     #[error("token-id and token-secret do not make a bootstrap token")]
     Malformed,
@@ -159,9 +165,10 @@ impl BootstrapTokenSecret {
         }
         let mut data = BTreeMap::new();
         for (key, value) in secret["data"].as_object().into_iter().flatten() {
-            if let Some(bytes) = value.as_str().and_then(|text| STANDARD.decode(text).ok()) {
-                data.insert(key.clone(), Secret::new(bytes));
-            }
+            // Skipping it would make a token without end out of one with a broken end.
+            let bytes = value.as_str().and_then(|text| STANDARD.decode(text).ok());
+            let bytes = bytes.ok_or_else(|| TokenSecretError::NotBase64 { key: key.clone() })?;
+            data.insert(key.clone(), Secret::new(bytes));
         }
         for (key, value) in secret["stringData"].as_object().into_iter().flatten() {
             if let Some(text) = value.as_str() {

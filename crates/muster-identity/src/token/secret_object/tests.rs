@@ -127,6 +127,18 @@ fn another_type_is_no_token() {
 }
 
 #[test]
+fn data_that_is_not_base64_is_no_token_without_end() {
+    let mut object = kubeadm_secret();
+    object["data"]["expiration"] = json!("2026-11-22T05:40:05Z");
+    assert_eq!(
+        BootstrapTokenSecret::from_object(&object),
+        Err(TokenSecretError::NotBase64 {
+            key: "expiration".into()
+        })
+    );
+}
+
+#[test]
 fn only_the_word_true_grants_a_usage() {
     let mut object = kubeadm_secret();
     object["stringData"] =
