@@ -7,7 +7,7 @@
 
 mod decide;
 
-pub use decide::{Approval, Decision, Facts, Review, decide};
+pub use decide::{Approval, Decision, Facts, decide};
 
 use crate::events::{Change, changes};
 use crate::failure::{is_outdated, outcome_of};
@@ -174,24 +174,16 @@ impl Certificates {
                     .insert(name.to_owned());
                 Step::Stop(Outcome::Done)
             }
-            Decision::Approve {
-                review: Some(review),
-                approval,
-            } => {
-                if self.is_allowed(&csr, review).await? {
-                    Step::Next(Box::new(self.approve(name, csr, approval, now).await?))
-                } else {
+            Decision::Approve(reasons) => match self.first_allowed(&csr, reasons).await? {
+                Some(reason) => Step::Next(Box::new(self.approve(name, csr, reason, now).await?)),
+                None => {
                     tracing::info!(
                         request = name,
                         "its requester may not be approved by itself"
                     );
                     Step::Stop(Outcome::Done)
                 }
-            }
-            Decision::Approve {
-                review: None,
-                approval,
-            } => Step::Next(Box::new(self.approve(name, csr, approval, now).await?)),
+            },
             Decision::Sign(order) => {
                 self.sign(name, csr, &order, now).await?;
                 Step::Stop(Outcome::Done)
@@ -223,11 +215,29 @@ impl Certificates {
         })
     }
 
-    /// Asks whether the requester may have its request approved without a person.
+    /// The first reason for an approval that needs no person.
+    async fn first_allowed(
+        &self,
+        csr: &CertificateSigningRequest,
+        reasons: &[Approval],
+    ) -> Result<Option<Approval>, kube::Error> {
+        for reason in reasons {
+            let allowed = match reason.review() {
+                Some(subresource) => self.is_allowed(csr, subresource).await?,
+                None => true,
+            };
+            if allowed {
+                return Ok(Some(*reason));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Asks whether the requester may create this subresource of requests.
     async fn is_allowed(
         &self,
         csr: &CertificateSigningRequest,
-        review: Review,
+        subresource: &str,
     ) -> Result<bool, kube::Error> {
         let question = SubjectAccessReview {
             spec: SubjectAccessReviewSpec {
@@ -238,7 +248,7 @@ impl Certificates {
                 resource_attributes: Some(ResourceAttributes {
                     group: Some("certificates.k8s.io".to_owned()),
                     resource: Some("certificatesigningrequests".to_owned()),
-                    subresource: Some(review.subresource().to_owned()),
+                    subresource: Some(subresource.to_owned()),
                     verb: Some("create".to_owned()),
                     version: Some("*".to_owned()),
                     ..ResourceAttributes::default()

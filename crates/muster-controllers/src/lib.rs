@@ -17,7 +17,7 @@ mod namespace_defaults;
 mod node_lifecycle;
 mod resources;
 
-pub use certificates::{Approval, CertificateSettings, Decision, Facts, Review};
+pub use certificates::{Approval, CertificateSettings, Decision, Facts};
 pub use manager::{Controllers, Settings};
 pub use node_lifecycle::{NodeDecision, NodeLifecycleSettings};
 

@@ -194,14 +194,12 @@ fn approve(
     if *signer == SignerName::KubeletServing {
         return approve_serving(signer, csr, order, facts);
     }
-    let (review, approval) = match node_request(signer, csr, order)?.0 {
-        NodeRequest::NodeClient => (Review::NodeClient, Approval::NodeClient),
-        NodeRequest::SelfNodeClient => (Review::SelfNodeClient, Approval::SelfNodeClient),
-    };
-    Some(Decision::Approve {
-        review: Some(review),
-        approval,
-    })
+    Some(Decision::Approve(
+        match node_request(signer, csr, order)?.0 {
+            NodeRequest::NodeClient => &[Approval::NodeClient],
+            NodeRequest::SelfNodeClient => &[Approval::SelfNodeClient, Approval::NodeClient],
+        },
+    ))
 }
 
 /// A kubelet gets a serving certificate for itself alone, and only for what its Node reports.
@@ -218,10 +216,7 @@ fn approve_serving(
     }
     let name = requester.strip_prefix("system:node:")?;
     if facts.node.as_ref().is_some_and(|node| covers(node, csr)) {
-        return Some(Decision::Approve {
-            review: None,
-            approval: Approval::KubeletServing,
-        });
+        return Some(Decision::Approve(&[Approval::KubeletServing]));
     }
     Some(Decision::WaitForNode(name.to_owned()))
 }
@@ -249,3 +244,6 @@ fn covers(node: &Node, csr: &Csr) -> bool {
         .all(|name| reported.iter().any(|one| one.eq_ignore_ascii_case(name)))
         && names.ip.iter().all(is_reported)
 }
+
+#[cfg(test)]
+mod tests;

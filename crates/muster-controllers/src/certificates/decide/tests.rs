@@ -22,10 +22,19 @@ fn entropy() -> impl FnMut(&mut [u8]) {
     }
 }
 
-fn request(signer: &str, requester: &str, subject: Subject, names: SubjectAltNames) -> CertificateSigningRequest {
+fn request(
+    signer: &str,
+    requester: &str,
+    subject: Subject,
+    names: SubjectAltNames,
+) -> CertificateSigningRequest {
     let key = PrivateKey::generate(&mut entropy()).expect("a key");
     let csr = Csr::build(&key, &subject, &names).expect("a request");
-    let usage = if signer.ends_with("serving") { "server auth" } else { "client auth" };
+    let usage = if signer.ends_with("serving") {
+        "server auth"
+    } else {
+        "client auth"
+    };
     let mut object: CertificateSigningRequest = serde_json::from_value(json!({
         "metadata": { "name": "csr-1", "creationTimestamp": "2026-01-01T00:00:00Z" },
         "spec": {
@@ -44,11 +53,18 @@ fn node_subject() -> Subject {
 
 fn bootstrap_request() -> CertificateSigningRequest {
     let signer = "kubernetes.io/kube-apiserver-client-kubelet";
-    request(signer, "system:bootstrap:abcdef", node_subject(), SubjectAltNames::default())
+    request(
+        signer,
+        "system:bootstrap:abcdef",
+        node_subject(),
+        SubjectAltNames::default(),
+    )
 }
 
 fn serving_request(addresses: &[&str]) -> CertificateSigningRequest {
-    let addresses = addresses.iter().map(|address| address.parse().expect("an address"));
+    let addresses = addresses
+        .iter()
+        .map(|address| address.parse().expect("an address"));
     let names = SubjectAltNames::new(["n1"], addresses);
     request("kubernetes.io/kubelet-serving", NODE, node_subject(), names)
 }
@@ -82,8 +98,10 @@ fn a_node_that_renews_itself_is_asked_for_the_narrower_permission_first() {
 
 #[test]
 fn an_approved_request_is_signed_with_our_usages_and_life() {
-    let Decision::Sign(order) = decision(&with_condition(bootstrap_request(), "Approved"), &Facts::default())
-    else {
+    let Decision::Sign(order) = decision(
+        &with_condition(bootstrap_request(), "Approved"),
+        &Facts::default(),
+    ) else {
         panic!("it should be signed")
     };
     assert_eq!(order.subject.organizations, ["system:nodes"]);
@@ -93,7 +111,13 @@ fn an_approved_request_is_signed_with_our_usages_and_life() {
 #[test]
 fn denied_failed_and_foreign_requests_are_left_alone() {
     for condition in ["Denied", "Failed"] {
-        assert_eq!(decision(&with_condition(bootstrap_request(), condition), &Facts::default()), Decision::Nothing);
+        assert_eq!(
+            decision(
+                &with_condition(bootstrap_request(), condition),
+                &Facts::default()
+            ),
+            Decision::Nothing
+        );
     }
     let mut foreign = with_condition(bootstrap_request(), "Approved");
     foreign.spec.signer_name = "example.com/mine".to_owned();
@@ -104,11 +128,20 @@ fn denied_failed_and_foreign_requests_are_left_alone() {
 fn an_approved_request_that_breaks_the_signers_rules_fails_with_the_reason() {
     let signer = "kubernetes.io/kube-apiserver-client";
     let masters = Subject::new("eve", ["system:masters"]);
-    let csr = with_condition(request(signer, "eve", masters, SubjectAltNames::default()), "Approved");
-    assert!(matches!(decision(&csr, &Facts::default()), Decision::Fail { .. }));
+    let csr = with_condition(
+        request(signer, "eve", masters, SubjectAltNames::default()),
+        "Approved",
+    );
+    assert!(matches!(
+        decision(&csr, &Facts::default()),
+        Decision::Fail { .. }
+    ));
     let mut garbage = with_condition(bootstrap_request(), "Approved");
     garbage.spec.request = ByteString(b"no PEM".to_vec());
-    assert!(matches!(decision(&garbage, &Facts::default()), Decision::Fail { .. }));
+    assert!(matches!(
+        decision(&garbage, &Facts::default()),
+        Decision::Fail { .. }
+    ));
 }
 
 #[test]
@@ -119,13 +152,25 @@ fn a_serving_request_is_approved_only_for_what_the_node_reports() {
             { "type": "InternalIP", "address": "10.0.0.7" }, { "type": "Hostname", "address": "n1" }] },
     }))
     .expect("a node");
-    let known = Facts { approve_kubelet_serving: true, node: Some(node) };
-    assert_eq!(decision(&serving_request(&["10.0.0.7"]), &known), Decision::Approve(&[Approval::KubeletServing]));
+    let known = Facts {
+        approve_kubelet_serving: true,
+        node: Some(node),
+    };
+    assert_eq!(
+        decision(&serving_request(&["10.0.0.7"]), &known),
+        Decision::Approve(&[Approval::KubeletServing])
+    );
     let wait = Decision::WaitForNode("n1".to_owned());
     assert_eq!(decision(&serving_request(&["10.0.0.8"]), &known), wait);
-    let unknown = Facts { approve_kubelet_serving: true, node: None };
+    let unknown = Facts {
+        approve_kubelet_serving: true,
+        node: None,
+    };
     assert_eq!(decision(&serving_request(&["10.0.0.7"]), &unknown), wait);
-    assert_eq!(decision(&serving_request(&["10.0.0.7"]), &Facts::default()), Decision::Nothing);
+    assert_eq!(
+        decision(&serving_request(&["10.0.0.7"]), &Facts::default()),
+        Decision::Nothing
+    );
     let mut other = serving_request(&["10.0.0.7"]);
     other.spec.username = Some("system:node:n2".to_owned());
     assert_eq!(decision(&other, &known), Decision::Nothing);
@@ -134,10 +179,23 @@ fn a_serving_request_is_approved_only_for_what_the_node_reports() {
 #[test]
 fn requests_go_an_hour_after_their_decision_and_a_day_after_their_creation() {
     let year = SignedDuration::from_hours(24 * 365);
-    let at = |hours| now().checked_add(SignedDuration::from_hours(hours)).expect("a time");
+    let at = |hours| {
+        now()
+            .checked_add(SignedDuration::from_hours(hours))
+            .expect("a time")
+    };
     let pending = bootstrap_request();
-    assert_ne!(decide(&pending, &Facts::default(), year, at(23)), Decision::Remove);
-    assert_eq!(decide(&pending, &Facts::default(), year, at(24)), Decision::Remove);
+    assert_ne!(
+        decide(&pending, &Facts::default(), year, at(23)),
+        Decision::Remove
+    );
+    assert_eq!(
+        decide(&pending, &Facts::default(), year, at(24)),
+        Decision::Remove
+    );
     let denied = with_condition(bootstrap_request(), "Denied");
-    assert_eq!(decide(&denied, &Facts::default(), year, at(1)), Decision::Remove);
+    assert_eq!(
+        decide(&denied, &Facts::default(), year, at(1)),
+        Decision::Remove
+    );
 }
