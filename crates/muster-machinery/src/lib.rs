@@ -11,10 +11,12 @@ pub mod patch;
 pub mod protobuf;
 pub mod quantity;
 pub mod resources;
+pub mod rfc3339;
 pub mod schema;
 pub mod selector;
 pub mod status;
 pub mod table;
+pub mod typed_form;
 pub mod validation;
 
 pub use meta::Object;

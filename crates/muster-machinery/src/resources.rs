@@ -220,6 +220,14 @@ pub fn find_kind(group: &str, version: &str, kind: &str) -> Option<&'static Reso
     BY_KIND.get(&(group, version, kind)).copied()
 }
 
+/// The resource of a kind in a group, in its preferred version.
+#[must_use]
+pub fn find_preferred_kind(group: &str, kind: &str) -> Option<&'static Resource> {
+    all()
+        .iter()
+        .find(|resource| resource.group == group && resource.kind == kind)
+}
+
 /// The resource in a group, in its preferred version.
 #[must_use]
 pub fn find_preferred(group: &str, plural: &str) -> Option<&'static Resource> {

@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value};
 
+use super::FieldError;
 use super::names::{
     dns_label_problems, dns_subdomain_problems, label_key_problems, label_value_problems,
     path_segment_problems, qualified_name_problems, rfc1035_label_problems,
 };
-use super::{FieldError, FieldErrorKind};
 use crate::meta;
 use crate::resources::Resource;
 
@@ -181,14 +181,18 @@ fn check_owner_references(owners: &[Value], errors: &mut Vec<FieldError>) {
     }
 }
 
+/// Whether a name is one of Kubernetes' own finalizers or has a prefix.
+pub(super) fn is_finalizer(name: &str) -> bool {
+    name.contains('/') || ["kubernetes", "orphan", "foregroundDeletion"].contains(&name)
+}
+
 /// A finalizer is a qualified name; one without a prefix must be one of Kubernetes' own.
 fn finalizer_error(finalizer: &str) -> Option<FieldError> {
     const PATH: &str = "metadata.finalizers";
     if let Some(problem) = qualified_name_problems(finalizer).into_iter().next() {
         return Some(FieldError::invalid(PATH, finalizer.into(), problem));
     }
-    let standard = ["kubernetes", "orphan", "foregroundDeletion"];
-    (!finalizer.contains('/') && !standard.contains(&finalizer)).then(|| {
+    (!is_finalizer(finalizer)).then(|| {
         FieldError::invalid(
             PATH,
             finalizer.into(),
@@ -245,13 +249,11 @@ fn check_no_new_finalizers(object: &Value, old: &Value, errors: &mut Vec<FieldEr
             .map(|name| format!("{name:?}"))
             .collect::<Vec<_>>()
             .join(", ");
-        let mut error = FieldError::forbidden(
+        errors.push(FieldError::forbidden(
             "metadata.finalizers",
             format!(
                 "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{listed}}}"
             ),
-        );
-        error.kind = FieldErrorKind::Forbidden;
-        errors.push(error);
+        ));
     }
 }
