@@ -8,7 +8,7 @@
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
-use muster_identity::CaPin;
+use muster_identity::{CaPin, PinError, TokenError};
 
 /// Whether trying the same thing again can succeed without anybody changing anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -144,7 +144,8 @@ pub enum HandshakeError {
     /// The cluster is not the pinned one, or its CA was replaced: compare the pins out of band.
     #[error(
         "the cluster's CA has none of the pinned keys: it shows {}, the pin given is {}",
-        pins(seen), pins(expected)
+        pins(seen),
+        pins(expected)
     )]
     PinMismatch {
         /// The pins that were given.
@@ -439,6 +440,22 @@ impl HandshakeError {
     }
 }
 
+impl From<TokenError> for HandshakeError {
+    fn from(error: TokenError) -> Self {
+        Self::TokenMalformed {
+            reason: error.to_string(),
+        }
+    }
+}
+
+impl From<PinError> for HandshakeError {
+    fn from(error: PinError) -> Self {
+        Self::PinMalformed {
+            reason: error.to_string(),
+        }
+    }
+}
+
 /// The command that lets a pending request go on.
 pub fn approve_cure(csr_name: &str) -> String {
     format!("Approve it on the control plane: `kubectl certificate approve {csr_name}`.")
@@ -450,7 +467,11 @@ pub const fn is_transient_status(status: u16) -> bool {
 }
 
 fn unknown_token(id: &str, others: usize, may_have_expired: bool) -> String {
-    let fault = if may_have_expired { "is unknown to the cluster, or has expired" } else { "is unknown to the cluster" };
+    let fault = if may_have_expired {
+        "is unknown to the cluster, or has expired"
+    } else {
+        "is unknown to the cluster"
+    };
     match others {
         0 => format!("token {id} {fault}: cluster-info is not signed for any token"),
         1 => format!("token {id} {fault}: cluster-info is signed for another token only"),
@@ -462,16 +483,27 @@ fn pins(pins: &[CaPin]) -> String {
     if pins.is_empty() {
         return "no certificate at all".into();
     }
-    pins.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    pins.iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn seconds(duration: SignedDuration) -> String {
     let millis = duration.as_millis();
-    if millis % 1000 == 0 { format!("{} s", millis / 1000) } else { format!("{millis} ms") }
+    if millis % 1000 == 0 {
+        format!("{} s", millis / 1000)
+    } else {
+        format!("{millis} ms")
+    }
 }
 
 fn waiting_for(approved: bool) -> &'static str {
-    if approved { "waiting for a signer, though it is approved" } else { "waiting for approval" }
+    if approved {
+        "waiting for a signer, though it is approved"
+    } else {
+        "waiting for approval"
+    }
 }
 
 fn skew_text(
@@ -490,7 +522,11 @@ fn skew_text(
         None => format!("{side}, but this machine's clock says {}", second(local)),
         Some(server) => {
             let skew = local.duration_since(server);
-            let direction = if skew.is_negative() { "behind" } else { "ahead of" };
+            let direction = if skew.is_negative() {
+                "behind"
+            } else {
+                "ahead of"
+            };
             let apart = SignedDuration::from_secs(skew.abs().as_secs());
             format!(
                 "{side}: this machine's clock ({}) is {apart:#} {direction} the server's ({})",
@@ -531,7 +567,10 @@ mod tests {
         assert_eq!(codes.len(), ErrorKind::ALL.len());
         assert!(codes.iter().all(|code| (10..=99).contains(code)));
         for id in ids {
-            assert!(id.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{id}");
+            assert!(
+                id.chars().all(|c| c.is_ascii_lowercase() || c == '-'),
+                "{id}"
+            );
         }
     }
 
@@ -546,8 +585,14 @@ mod tests {
             not_after: at("2030-01-02T00:00:00Z"),
         };
         let text = error.to_string();
-        assert!(text.contains("valid only from 2020-01-02T00:00:00Z"), "{text}");
-        assert!(text.contains("behind the server's (2020-01-03T00:00:00Z)"), "{text}");
+        assert!(
+            text.contains("valid only from 2020-01-02T00:00:00Z"),
+            "{text}"
+        );
+        assert!(
+            text.contains("behind the server's (2020-01-03T00:00:00Z)"),
+            "{text}"
+        );
         assert!(text.contains("47h 59m 59s"), "{text}");
     }
 

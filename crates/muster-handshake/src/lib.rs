@@ -13,12 +13,12 @@ pub mod renewal;
 pub mod wire;
 
 pub use bootstrap::{
-    CertificateWish, ClusterConfig, ClusterText, Enrolled, Enrolment, ExistingNode, Issued,
-    TlsBootstrap, TlsBootstrapRequest, csr_name,
+    CertificateWish, ClusterConfig, ClusterText, Enrolled, Enrolment, ExistingNode, Issued, Survey,
+    Surveyed, TlsBootstrap, TlsBootstrapRequest, csr_name,
 };
 pub use discovery::{
-    ChainFault, ClusterInfo, Discovery, DiscoveryRequest, ExpiredTokens, SignerPlan, Trust,
-    Trusting,
+    ChainFault, ClusterInfo, Discovery, DiscoveryRequest, EndpointChoice, ExpiredTokens,
+    SignerPlan, Trust, Trusting,
 };
 pub use error::{ErrorClass, ErrorKind, HandshakeError};
 pub use progress::Progress;

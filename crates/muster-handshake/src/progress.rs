@@ -15,6 +15,15 @@ pub enum Progress {
         /// `host:port` as it was given.
         endpoint: String,
     },
+    /// Nobody has answered within the first second. Not an end: the wait goes on.
+    NoAnswerYet {
+        /// `host:port` as it was given.
+        endpoint: String,
+        /// The stable id of the error that this becomes if it stays so.
+        id: &'static str,
+        /// What is probably the matter, as a full sentence.
+        hint: String,
+    },
     /// A TLS connection stands; its certificate is recorded, not yet trusted.
     Connected {
         /// `host:port` as it was given.
@@ -33,6 +42,13 @@ pub enum Progress {
         reason: String,
         /// When it is tried again.
         at: Timestamp,
+    },
+    /// The certificate is not valid for the typed endpoint; the advertised one is tried.
+    Rerouted {
+        /// `host:port` as it was given.
+        from: String,
+        /// `host:port` that the cluster advertises.
+        to: String,
     },
     /// The cluster proved to be the pinned one.
     Trusted {
@@ -90,7 +106,10 @@ mod tests {
 
     #[test]
     fn an_event_is_one_tagged_json_object() {
-        let event = Progress::CsrCreated { name: "node-csr-1".into(), resumed: false };
+        let event = Progress::CsrCreated {
+            name: "node-csr-1".into(),
+            resumed: false,
+        };
         assert_eq!(
             serde_json::to_string(&event).unwrap(),
             r#"{"event":"csr-created","name":"node-csr-1","resumed":false}"#

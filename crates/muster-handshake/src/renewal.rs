@@ -24,7 +24,11 @@ pub fn renewal_time(not_before: Timestamp, not_after: Timestamp, chance: f64) ->
     if !life.is_positive() {
         return not_before;
     }
-    let chance = if chance.is_finite() { chance.clamp(0.0, 1.0) } else { 0.0 };
+    let chance = if chance.is_finite() {
+        chance.clamp(0.0, 1.0)
+    } else {
+        0.0
+    };
     let part = EARLIEST + (LATEST - EARLIEST) * chance;
     let after = SignedDuration::from_secs_f64(life.as_secs_f64() * part);
     not_before.checked_add(after).unwrap_or(not_after)

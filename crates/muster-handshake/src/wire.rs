@@ -37,12 +37,21 @@ pub struct Request {
 impl Request {
     /// A GET with the holder's credential.
     pub fn get(path: impl Into<String>, purpose: &'static str) -> Self {
-        Self { method: Method::GET, path: path.into(), body: None, sender: Sender::Holder, purpose }
+        Self {
+            method: Method::GET,
+            path: path.into(),
+            body: None,
+            sender: Sender::Holder,
+            purpose,
+        }
     }
 
     /// A GET without any credential.
     pub fn get_anonymously(path: impl Into<String>, purpose: &'static str) -> Self {
-        Self { sender: Sender::Nobody, ..Self::get(path, purpose) }
+        Self {
+            sender: Sender::Nobody,
+            ..Self::get(path, purpose)
+        }
     }
 
     /// A POST of a JSON object with the holder's credential.
@@ -83,7 +92,9 @@ const LONGEST_MESSAGE: usize = 512;
 impl Response {
     /// The body as a JSON object, if it is one.
     pub fn json(&self) -> Option<Value> {
-        serde_json::from_slice::<Value>(&self.body).ok().filter(Value::is_object)
+        serde_json::from_slice::<Value>(&self.body)
+            .ok()
+            .filter(Value::is_object)
     }
 
     /// The Kubernetes `Status` in the body, if it is one.
@@ -92,16 +103,22 @@ impl Response {
         if body.get("kind").and_then(Value::as_str) != Some("Status") {
             return None;
         }
-        let text = |field: &str| {
-            bounded(body.get(field).and_then(Value::as_str).unwrap_or_default())
-        };
-        Some(StatusText { reason: text("reason"), message: text("message") })
+        let text =
+            |field: &str| bounded(body.get(field).and_then(Value::as_str).unwrap_or_default());
+        Some(StatusText {
+            reason: text("reason"),
+            message: text("message"),
+        })
     }
 
     /// Turns a status that is no success into the error that tells it.
     pub fn into_error(self, purpose: &str) -> HandshakeError {
         let text = self.status_object().unwrap_or_else(|| StatusText {
-            reason: self.status.canonical_reason().unwrap_or_default().to_owned(),
+            reason: self
+                .status
+                .canonical_reason()
+                .unwrap_or_default()
+                .to_owned(),
             message: bounded(&String::from_utf8_lossy(&self.body)),
         });
         status_error(self.status, text, purpose)
@@ -113,9 +130,17 @@ pub fn status_error(status: StatusCode, text: StatusText, purpose: &str) -> Hand
     let StatusText { reason, message } = text;
     let what = purpose.to_owned();
     match status {
-        StatusCode::UNAUTHORIZED => HandshakeError::Unauthorized { what: format!("a request to {what}"), message },
+        StatusCode::UNAUTHORIZED => HandshakeError::Unauthorized {
+            what: format!("a request to {what}"),
+            message,
+        },
         StatusCode::FORBIDDEN => HandshakeError::Forbidden { what, message },
-        _ => HandshakeError::ServerError { what, status: status.as_u16(), reason, message },
+        _ => HandshakeError::ServerError {
+            what,
+            status: status.as_u16(),
+            reason,
+            message,
+        },
     }
 }
 
@@ -148,15 +173,22 @@ mod tests {
     fn a_status_object_lends_its_reason_and_message() {
         let body = r#"{"kind":"Status","reason":"Forbidden","message":"no\nway"}"#;
         let error = response(403, body).into_error("read the node");
-        let wanted =
-            HandshakeError::Forbidden { what: "read the node".into(), message: "no way".into() };
+        let wanted = HandshakeError::Forbidden {
+            what: "read the node".into(),
+            message: "no way".into(),
+        };
         assert_eq!(error, wanted);
     }
 
     #[test]
     fn a_foreign_body_is_quoted_up_to_a_bound() {
         let error = response(500, &"x".repeat(10_000)).into_error("create the request");
-        let HandshakeError::ServerError { message, status: 500, .. } = error else {
+        let HandshakeError::ServerError {
+            message,
+            status: 500,
+            ..
+        } = error
+        else {
             panic!("{error:?}")
         };
         assert_eq!(message.len(), LONGEST_MESSAGE);

@@ -48,8 +48,9 @@ impl Channel {
         let io = TokioIo::new(stream);
         let failed = |error: hyper::Error| failure(endpoint, &error).error;
         if h2 {
-            let (sender, connection) =
-                http2::handshake(TokioExecutor::new(), io).await.map_err(failed)?;
+            let (sender, connection) = http2::handshake(TokioExecutor::new(), io)
+                .await
+                .map_err(failed)?;
             drive(connection);
             Ok(Self::H2(sender))
         } else {
@@ -160,7 +161,9 @@ pub(crate) async fn collect(
 /// The `Date` header (RFC 9110 section 6.6.1), read leniently.
 pub(crate) fn date(headers: &http::HeaderMap) -> Option<Timestamp> {
     let text = headers.get(http::header::DATE)?.to_str().ok()?;
-    jiff::fmt::rfc2822::parse(text).ok().map(|zoned| zoned.timestamp())
+    jiff::fmt::rfc2822::parse(text)
+        .ok()
+        .map(|zoned| zoned.timestamp())
 }
 
 /// The `Retry-After` header in its form of seconds, as Kubernetes sends it.
@@ -180,7 +183,10 @@ mod tests {
     fn the_date_of_a_kubernetes_answer_is_read() {
         let mut headers = HeaderMap::new();
         headers.insert(DATE, "Sat, 21 Nov 2026 05:59:09 GMT".parse().unwrap());
-        assert_eq!(date(&headers), Some("2026-11-21T05:59:09Z".parse().unwrap()));
+        assert_eq!(
+            date(&headers),
+            Some("2026-11-21T05:59:09Z".parse().unwrap())
+        );
         headers.insert(DATE, "yesterday".parse().unwrap());
         assert_eq!(date(&headers), None);
     }

@@ -92,7 +92,8 @@ impl ApiRequest {
     /// With a body of this content type.
     #[must_use]
     pub fn body(mut self, content_type: &'static str, body: impl Into<Bytes>) -> Self {
-        self.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        self.headers
+            .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         self.body = body.into();
         self
     }
@@ -181,7 +182,10 @@ impl ApiClient {
             limits: DialLimits::default(),
             connection: Mutex::default(),
         };
-        Self { shared: Arc::new(shared), policy: RetryPolicy::default() }
+        Self {
+            shared: Arc::new(shared),
+            policy: RetryPolicy::default(),
+        }
     }
 
     /// The same client with another retry policy.
@@ -275,7 +279,8 @@ impl ApiClient {
         patch: &(impl Serialize + Sync),
     ) -> Result<T, ApiError> {
         let body = encode(path, patch)?;
-        self.call(&ApiRequest::new(Method::PATCH, path).body(content_type, body)).await
+        self.call(&ApiRequest::new(Method::PATCH, path).body(content_type, body))
+            .await
     }
 
     /// DELETE with optional DeleteOptions, the answer as it is.
@@ -311,7 +316,13 @@ impl ApiClient {
         let request = ApiRequest::new(Method::GET, path);
         let mut retries = Retries::new(self.policy, true);
         loop {
-            match within(&self.shared, self.policy.attempt, self.begin_watch(&request)).await {
+            match within(
+                &self.shared,
+                self.policy.attempt,
+                self.begin_watch(&request),
+            )
+            .await
+            {
                 Ok(watch) => return Ok(watch),
                 Err(error) => retries.wait(&self.shared.endpoint, error).await?,
             }
@@ -321,7 +332,11 @@ impl ApiClient {
     async fn begin_watch(&self, request: &ApiRequest) -> Result<Watch, ApiError> {
         let (head, _) = self.head(request).await?;
         let head = self.refuse_errors(head).await?;
-        Ok(Watch::new(self.shared.endpoint.clone(), request.path.clone(), head.into_body()))
+        Ok(Watch::new(
+            self.shared.endpoint.clone(),
+            request.path.clone(),
+            head.into_body(),
+        ))
     }
 
     async fn attempt(&self, request: &ApiRequest) -> Result<ApiResponse, ApiError> {
@@ -336,7 +351,11 @@ impl ApiClient {
         if parts.status.is_client_error() || parts.status.is_server_error() {
             return Err(status_error(parts.status, &parts.headers, &body));
         }
-        Ok(ApiResponse { status: parts.status, headers: parts.headers, body })
+        Ok(ApiResponse {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        })
     }
 
     async fn refuse_errors(
@@ -362,7 +381,10 @@ impl ApiClient {
         let mut channel = shared
             .channel()
             .await
-            .map_err(|error| ApiError::Transport { error, unsent: true })?;
+            .map_err(|error| ApiError::Transport {
+                error,
+                unsent: true,
+            })?;
         let outgoing = shared.outgoing(request, matches!(channel, Channel::H2(_)))?;
         match channel.send(outgoing, &shared.endpoint).await {
             Ok(head) => {
@@ -378,7 +400,11 @@ impl Shared {
     /// A connection to send one request on. Whoever comes first connects; the others wait for it.
     async fn channel(&self) -> Result<Channel, HandshakeError> {
         let mut connection = self.connection.lock().await;
-        if let Some(sender) = connection.shared.as_ref().filter(|sender| !sender.is_closed()) {
+        if let Some(sender) = connection
+            .shared
+            .as_ref()
+            .filter(|sender| !sender.is_closed())
+        {
             return Ok(Channel::H2(sender.clone()));
         }
         connection.shared = None;
@@ -427,7 +453,10 @@ impl Shared {
     }
 
     fn outgoing(&self, request: &ApiRequest, h2: bool) -> Result<Request<Body>, ApiError> {
-        let unusable = |reason: String| ApiError::Decode { path: request.path.clone(), reason };
+        let unusable = |reason: String| ApiError::Decode {
+            path: request.path.clone(),
+            reason,
+        };
         // HTTP/2 carries scheme and authority in the URI, HTTP/1.1 the authority in a header.
         let uri = if h2 {
             format!("{}{}", self.endpoint.url(), request.path)
@@ -468,14 +497,20 @@ struct Retries {
 
 impl Retries {
     fn new(policy: RetryPolicy, repeatable: bool) -> Self {
-        Self { policy, repeatable, began: Instant::now(), next: 2 }
+        Self {
+            policy,
+            repeatable,
+            began: Instant::now(),
+            next: 2,
+        }
     }
 
     /// Sleeps until the next attempt, or gives the error back because there is none.
     async fn wait(&mut self, endpoint: &Endpoint, error: ApiError) -> Result<(), ApiError> {
         let elapsed = self.began.elapsed();
-        let Some(pause) =
-            self.policy.pause(&error, self.repeatable, self.next, elapsed, chance())
+        let Some(pause) = self
+            .policy
+            .pause(&error, self.repeatable, self.next, elapsed, chance())
         else {
             return Err(error);
         };
@@ -499,8 +534,7 @@ async fn within<T>(
             Err(ApiError::transport(HandshakeError::Timeout {
                 endpoint: shared.endpoint.to_string(),
                 doing: "waiting for an answer".to_owned(),
-                waited: jiff::SignedDuration::try_from(limit)
-                    .unwrap_or(jiff::SignedDuration::MAX),
+                waited: jiff::SignedDuration::try_from(limit).unwrap_or(jiff::SignedDuration::MAX),
             }))
         }
     }
@@ -523,20 +557,30 @@ fn json_request(
 }
 
 fn encode(path: &str, object: &impl Serialize) -> Result<Vec<u8>, ApiError> {
-    serde_json::to_vec(object)
-        .map_err(|error| ApiError::Decode { path: path.to_owned(), reason: error.to_string() })
+    serde_json::to_vec(object).map_err(|error| ApiError::Decode {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })
 }
 
 fn status_error(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ApiError {
     let object: Value = serde_json::from_slice(body).unwrap_or_default();
     let is_status = object.get("kind").and_then(Value::as_str) == Some("Status");
     let text = |field: &str| object.get(field).and_then(Value::as_str).map(str::to_owned);
-    let foreign =
-        || String::from_utf8_lossy(body).chars().take(512).collect::<String>().trim().to_owned();
+    let foreign = || {
+        String::from_utf8_lossy(body)
+            .chars()
+            .take(512)
+            .collect::<String>()
+            .trim()
+            .to_owned()
+    };
     ApiError::Status(Box::new(StatusError {
         code: status.as_u16(),
         reason: text("reason").filter(|_| is_status).unwrap_or_default(),
-        message: text("message").filter(|_| is_status).unwrap_or_else(foreign),
+        message: text("message")
+            .filter(|_| is_status)
+            .unwrap_or_else(foreign),
         details: object.get("details").filter(|_| is_status).cloned(),
         retry_after: retry_after(headers),
     }))

@@ -101,20 +101,22 @@ pub async fn secure(
     }
 }
 
-async fn resolve(
-    endpoint: &Endpoint,
-    limit: Duration,
-) -> Result<Vec<SocketAddr>, HandshakeError> {
+async fn resolve(endpoint: &Endpoint, limit: Duration) -> Result<Vec<SocketAddr>, HandshakeError> {
     let name = match endpoint.host() {
         Host::Ip(ip) => return Ok(vec![SocketAddr::new(*ip, endpoint.port())]),
         Host::Dns(name) => name,
     };
-    let unresolvable =
-        |reason: String| HandshakeError::HostUnresolvable { host: name.clone(), reason };
-    let found = timeout(limit, tokio::net::lookup_host((name.as_str(), endpoint.port())))
-        .await
-        .map_err(|_| unresolvable(format!("the resolver did not answer within {limit:?}")))?
-        .map_err(|error| unresolvable(error.to_string()))?;
+    let unresolvable = |reason: String| HandshakeError::HostUnresolvable {
+        host: name.clone(),
+        reason,
+    };
+    let found = timeout(
+        limit,
+        tokio::net::lookup_host((name.as_str(), endpoint.port())),
+    )
+    .await
+    .map_err(|_| unresolvable(format!("the resolver did not answer within {limit:?}")))?
+    .map_err(|error| unresolvable(error.to_string()))?;
     let addresses = interleave(found.collect());
     if addresses.is_empty() {
         return Err(unresolvable("it has no address".to_owned()));
@@ -124,9 +126,12 @@ async fn resolve(
 
 /// Families in turn, the resolver's favourite first, without repeats.
 fn interleave(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
-    let Some(first) = found.first().copied() else { return Vec::new() };
-    let (mut same, mut other): (Vec<_>, Vec<_>) =
-        found.into_iter().partition(|address| address.is_ipv6() == first.is_ipv6());
+    let Some(first) = found.first().copied() else {
+        return Vec::new();
+    };
+    let (mut same, mut other): (Vec<_>, Vec<_>) = found
+        .into_iter()
+        .partition(|address| address.is_ipv6() == first.is_ipv6());
     same.dedup();
     other.dedup();
     let longest = same.len().max(other.len());
@@ -175,15 +180,23 @@ fn classify_connect(endpoint: &Endpoint, error: &io::Error, limit: Duration) -> 
         io::ErrorKind::ConnectionRefused => HandshakeError::ConnectionRefused { endpoint: name },
         io::ErrorKind::TimedOut => timed_out(endpoint, "connecting", limit),
         io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => {
-            HandshakeError::ConnectionLost { endpoint: name, reason: plain(error) }
+            HandshakeError::ConnectionLost {
+                endpoint: name,
+                reason: plain(error),
+            }
         }
-        _ => HandshakeError::HostUnreachable { endpoint: name, reason: plain(error) },
+        _ => HandshakeError::HostUnreachable {
+            endpoint: name,
+            reason: plain(error),
+        },
     }
 }
 
 fn classify_tls(endpoint: &Endpoint, error: &io::Error) -> HandshakeError {
     let name = endpoint.to_string();
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let inner = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match inner {
         Some(rustls::Error::InvalidMessage(_)) => HandshakeError::NotTls {
             endpoint: name,
@@ -191,14 +204,18 @@ fn classify_tls(endpoint: &Endpoint, error: &io::Error) -> HandshakeError {
         },
         Some(rustls::Error::AlertReceived(alert)) => refused_by_alert(name, *alert),
         Some(rustls::Error::InvalidCertificate(fault)) => certificate_error(endpoint, fault),
-        Some(other) => {
-            HandshakeError::TlsUntrusted { endpoint: name, reason: other.to_string() }
-        }
+        Some(other) => HandshakeError::TlsUntrusted {
+            endpoint: name,
+            reason: other.to_string(),
+        },
         None if error.kind() == io::ErrorKind::UnexpectedEof => HandshakeError::ConnectionLost {
             endpoint: name,
             reason: "it was closed during the TLS handshake; is it a TLS port?".into(),
         },
-        None => HandshakeError::ConnectionLost { endpoint: name, reason: plain(error) },
+        None => HandshakeError::ConnectionLost {
+            endpoint: name,
+            reason: plain(error),
+        },
     }
 }
 
@@ -213,9 +230,14 @@ fn certificate_error(endpoint: &Endpoint, error: &rustls::CertificateError) -> H
     if let rustls::CertificateError::Other(other) = error
         && let Some(CarriedFault(fault)) = other.0.downcast_ref::<CarriedFault>()
     {
-        return fault.clone().into_error(endpoint, None, None, Timestamp::now());
+        return fault
+            .clone()
+            .into_error(endpoint, None, None, Timestamp::now());
     }
-    HandshakeError::TlsUntrusted { endpoint: endpoint.to_string(), reason: error.to_string() }
+    HandshakeError::TlsUntrusted {
+        endpoint: endpoint.to_string(),
+        reason: error.to_string(),
+    }
 }
 
 fn timed_out(endpoint: &Endpoint, doing: &str, waited: Duration) -> HandshakeError {
@@ -261,10 +283,20 @@ mod tests {
 
     #[test]
     fn families_take_turns_and_the_resolvers_favourite_is_first() {
-        let found = vec![at("[::1]:1"), at("[::2]:1"), at("127.0.0.1:1"), at("[::3]:1")];
+        let found = vec![
+            at("[::1]:1"),
+            at("[::2]:1"),
+            at("127.0.0.1:1"),
+            at("[::3]:1"),
+        ];
         assert_eq!(
             interleave(found),
-            [at("[::1]:1"), at("127.0.0.1:1"), at("[::2]:1"), at("[::3]:1")]
+            [
+                at("[::1]:1"),
+                at("127.0.0.1:1"),
+                at("[::2]:1"),
+                at("[::3]:1")
+            ]
         );
     }
 

@@ -57,7 +57,10 @@ pub enum ApiError {
 
 impl ApiError {
     pub(crate) const fn transport(error: HandshakeError) -> Self {
-        Self::Transport { error, unsent: false }
+        Self::Transport {
+            error,
+            unsent: false,
+        }
     }
 
     /// The HTTP status code, when the server answered.
@@ -126,9 +129,12 @@ impl ApiError {
         match self {
             Self::Transport { error, .. } => error,
             Self::Status(status) => {
-                let code = StatusCode::from_u16(status.code)
-                    .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                let text = StatusText { reason: status.reason, message: status.message };
+                let code =
+                    StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                let text = StatusText {
+                    reason: status.reason,
+                    message: status.message,
+                };
                 status_error(code, text, purpose)
             }
             Self::Decode { .. } => server_error(self.to_string()),

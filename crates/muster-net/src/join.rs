@@ -15,10 +15,11 @@ use muster_handshake::bootstrap::{Call, Effect, Event};
 use muster_handshake::discovery::{DiscoveryEffect, DiscoveryEvent};
 use muster_handshake::wire::{Answer, Request, Response};
 use muster_handshake::{
-    CertificateWish, ChainFault, Discovery, DiscoveryRequest, Enrolled, Enrolment, HandshakeError,
-    Issued, Progress, TlsBootstrap, TlsBootstrapRequest, Trust,
+    CertificateWish, ChainFault, Discovery, DiscoveryRequest, Enrolled, Enrolment, ErrorKind,
+    ExistingNode, HandshakeError, Issued, Progress, Survey, Surveyed, TlsBootstrap,
+    TlsBootstrapRequest, Trust,
 };
-use muster_identity::{CertificateBundle, Endpoint, Host};
+use muster_identity::{CertificateBundle, Endpoint, Host, NodeName};
 use rustls_pki_types::CertificateDer;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
@@ -34,6 +35,8 @@ use crate::watch::WatchEvent;
 const LARGEST_CLUSTER_INFO: usize = 2 * 1024 * 1024;
 /// Limit of the anonymous request for cluster-info.
 const CLUSTER_INFO_LIMIT: Duration = Duration::from_secs(5);
+/// Without an answer for so long, whoever watches is told.
+const TOLD_AFTER: Duration = Duration::from_millis(800);
 
 /// Takes in what happens, for a screen or a log.
 pub type Tell<'a> = &'a mut (dyn FnMut(Progress) + Send);
@@ -81,9 +84,12 @@ pub async fn discover_within(
                 DiscoveryEffect::Finished(Err(error)) => return Err(error),
                 DiscoveryEffect::Finished(Ok(trust)) => {
                     let client = trusted_client(&trust, token, wire).await?;
-                    return Ok(Discovered { trust: *trust, client });
+                    return Ok(Discovered {
+                        trust: *trust,
+                        client,
+                    });
                 }
-                DiscoveryEffect::Connect(endpoint) => wire.connect(endpoint).await,
+                DiscoveryEffect::Connect(endpoint) => connect(&mut wire, endpoint, tell).await,
                 DiscoveryEffect::Send(request) => {
                     DiscoveryEvent::Answered(wire.send(&request).await)
                 }
@@ -97,6 +103,26 @@ pub async fn discover_within(
         };
         sleep(until(deadline)).await;
         effects.extend(machine.on(DiscoveryEvent::Tick, Timestamp::now()));
+    }
+}
+
+/// Connects, and says so when nobody answers within the first second.
+async fn connect(wire: &mut Wire, endpoint: Endpoint, tell: Tell<'_>) -> DiscoveryEvent {
+    let name = endpoint.to_string();
+    let mut connecting = std::pin::pin!(wire.connect(endpoint));
+    match timeout(TOLD_AFTER, &mut connecting).await {
+        Ok(event) => event,
+        Err(_) => {
+            let hint = format!(
+                "Nobody answers at {name} yet; a firewall may drop the packets, or the address is wrong."
+            );
+            tell(Progress::NoAnswerYet {
+                endpoint: name,
+                id: ErrorKind::Timeout.id(),
+                hint,
+            });
+            connecting.await
+        }
     }
 }
 
@@ -137,7 +163,11 @@ impl Wire {
             .map(|certificate| certificate.clone().into_owned())
             .collect();
         let channel = Channel::open(tls, &endpoint).await?;
-        Ok(Open { endpoint, channel, chain })
+        Ok(Open {
+            endpoint,
+            channel,
+            chain,
+        })
     }
 
     async fn send(&mut self, request: &Request) -> Answer {
@@ -156,7 +186,11 @@ impl Wire {
     }
 
     fn verify(&self, host: &Host, ca: &CertificateBundle) -> DiscoveryEvent {
-        let chain = self.open.as_ref().map(|open| open.chain.as_slice()).unwrap_or_default();
+        let chain = self
+            .open
+            .as_ref()
+            .map(|open| open.chain.as_slice())
+            .unwrap_or_default();
         match verify_chain(chain, ca, host, Timestamp::now()) {
             Ok(()) => DiscoveryEvent::ChainVerified,
             Err(fault) => DiscoveryEvent::ChainRefused(fault),
@@ -179,8 +213,9 @@ impl Open {
         if matches!(self.channel, Channel::H1(_)) {
             outgoing = outgoing.header(HOST, authority);
         }
-        let outgoing =
-            outgoing.body(Body::default()).map_err(|error| lost(error.to_string()))?;
+        let outgoing = outgoing
+            .body(Body::default())
+            .map_err(|error| lost(error.to_string()))?;
         let head = self
             .channel
             .send(outgoing, &self.endpoint)
@@ -188,7 +223,11 @@ impl Open {
             .map_err(|failure| failure.error)?;
         let (parts, body) = head.into_parts();
         let body = collect(body, LARGEST_CLUSTER_INFO, &self.endpoint).await?;
-        Ok(Response { status: parts.status, date: date(&parts.headers), body: body.to_vec() })
+        Ok(Response {
+            status: parts.status,
+            date: date(&parts.headers),
+            body: body.to_vec(),
+        })
     }
 }
 
@@ -218,7 +257,27 @@ pub async fn bootstrap(
     tell: Tell<'_>,
 ) -> Result<Enrolled, HandshakeError> {
     let (machine, effects) = TlsBootstrap::start(request);
-    run(client, machine, effects, tell).await.map(|enrolled| *enrolled)
+    run(client, machine, effects, tell)
+        .await
+        .map(|enrolled| *enrolled)
+}
+
+/// Reads what a join must know first and writes nothing: the rehearsal of [`bootstrap`]. It fails
+/// with a credential that the server does not accept.
+///
+/// # Errors
+/// [`HandshakeError`], for example `unauthorized` or `node-name-taken`.
+pub async fn survey(
+    client: &ApiClient,
+    node: NodeName,
+    existing_node: ExistingNode,
+    deadline: Timestamp,
+    tell: Tell<'_>,
+) -> Result<Surveyed, HandshakeError> {
+    let (machine, effects) = Survey::start(node, existing_node, deadline);
+    run(client, machine, effects, tell)
+        .await
+        .map(|surveyed| *surveyed)
 }
 
 /// Gets one certificate with whatever identity the client has: a renewal, or a serving certificate.
@@ -232,10 +291,12 @@ pub async fn enrol(
     tell: Tell<'_>,
 ) -> Result<Issued, HandshakeError> {
     let (machine, effects) = Enrolment::start(wish, deadline);
-    run(client, machine, effects, tell).await.map(|issued| *issued)
+    run(client, machine, effects, tell)
+        .await
+        .map(|issued| *issued)
 }
 
-/// What both machines of TLS bootstrap have in common.
+/// What the machines of TLS bootstrap have in common.
 trait Machine<T> {
     fn on(&mut self, event: Event, now: Timestamp) -> Vec<Effect<T>>;
     fn deadline(&self) -> Option<Timestamp>;
@@ -243,6 +304,16 @@ trait Machine<T> {
 
 impl Machine<Box<Enrolled>> for TlsBootstrap {
     fn on(&mut self, event: Event, now: Timestamp) -> Vec<Effect<Box<Enrolled>>> {
+        Self::on(self, event, now)
+    }
+
+    fn deadline(&self) -> Option<Timestamp> {
+        Self::deadline(self)
+    }
+}
+
+impl Machine<Box<Surveyed>> for Survey {
+    fn on(&mut self, event: Event, now: Timestamp) -> Vec<Effect<Box<Surveyed>>> {
         Self::on(self, event, now)
     }
 
@@ -318,7 +389,9 @@ async fn send(client: &ApiClient, call: Call, request: Request) -> Event {
 
 /// A refusal of the server is an answer to the machine, a failure of the wire is not.
 fn refused(error: ApiError, purpose: &str) -> Answer {
-    let ApiError::Status(status) = &error else { return Err(error.into_handshake(purpose)) };
+    let ApiError::Status(status) = &error else {
+        return Err(error.into_handshake(purpose));
+    };
     let Ok(code) = http::StatusCode::from_u16(status.code) else {
         return Err(error.into_handshake(purpose));
     };
@@ -326,7 +399,11 @@ fn refused(error: ApiError, purpose: &str) -> Answer {
         "kind": "Status", "status": "Failure", "code": status.code,
         "reason": status.reason, "message": status.message,
     });
-    Ok(Response { status: code, date: None, body: body.to_string().into_bytes() })
+    Ok(Response {
+        status: code,
+        date: None,
+        body: body.to_string().into_bytes(),
+    })
 }
 
 fn watch(client: &ApiClient, request: Request) -> BoxStream<'_, Event> {
@@ -363,14 +440,15 @@ fn until(time: Timestamp) -> Duration {
 }
 
 fn lost(reason: String) -> HandshakeError {
-    HandshakeError::ConnectionLost { endpoint: "the API server".to_owned(), reason }
+    HandshakeError::ConnectionLost {
+        endpoint: "the API server".to_owned(),
+        reason,
+    }
 }
 
 fn untrusted(endpoint: &Endpoint, error: &TlsError) -> HandshakeError {
-    ChainFault::Unusable { reason: error.to_string() }.into_error(
-        endpoint,
-        None,
-        None,
-        Timestamp::now(),
-    )
+    ChainFault::Unusable {
+        reason: error.to_string(),
+    }
+    .into_error(endpoint, None, None, Timestamp::now())
 }

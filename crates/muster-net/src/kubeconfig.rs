@@ -82,38 +82,54 @@ pub fn client_from_kubeconfig(
     kubeconfig: &Kubeconfig,
     base: &Path,
 ) -> Result<ApiClient, ClientConfigError> {
-    let resolved = kubeconfig.resolve().map_err(ClientConfigError::Kubeconfig)?;
-    let endpoint = Endpoint::parse(&resolved.cluster.server).map_err(|error| {
-        ClientConfigError::Server { server: resolved.cluster.server.clone(), error }
-    })?;
+    let resolved = kubeconfig
+        .resolve()
+        .map_err(ClientConfigError::Kubeconfig)?;
+    let endpoint =
+        Endpoint::parse(&resolved.cluster.server).map_err(|error| ClientConfigError::Server {
+            server: resolved.cluster.server.clone(),
+            error,
+        })?;
     let certificate = client_certificate(&resolved, base)?;
     let tls = if resolved.cluster.insecure_skip_tls_verify {
         unverified_config(certificate.as_ref())
     } else {
         pinned_config(&authority(&resolved, base)?, certificate.as_ref())
     };
-    let name = resolved.cluster.tls_server_name.as_deref().map(verified_name).transpose()?;
+    let name = resolved
+        .cluster
+        .tls_server_name
+        .as_deref()
+        .map(verified_name)
+        .transpose()?;
     let bearer = match &resolved.user.token {
         None => None,
         Some(Material::Data(token)) => Some(token.clone()),
         Some(Material::File(path)) => Some(token_from_file(&base.join(path))?),
     };
-    Ok(ApiClient::with_tls(endpoint, tls.map_err(ClientConfigError::Tls)?, name, bearer))
+    Ok(ApiClient::with_tls(
+        endpoint,
+        tls.map_err(ClientConfigError::Tls)?,
+        name,
+        bearer,
+    ))
 }
 
-fn verified_name(
-    name: &str,
-) -> Result<rustls_pki_types::ServerName<'static>, ClientConfigError> {
-    let host = Host::parse(name)
-        .map_err(|error| ClientConfigError::Server { server: name.to_owned(), error })?;
+fn verified_name(name: &str) -> Result<rustls_pki_types::ServerName<'static>, ClientConfigError> {
+    let host = Host::parse(name).map_err(|error| ClientConfigError::Server {
+        server: name.to_owned(),
+        error,
+    })?;
     server_name(&host).map_err(ClientConfigError::Tls)
 }
 
 fn authority(resolved: &Resolved, base: &Path) -> Result<CertificateBundle, ClientConfigError> {
     let material = resolved.cluster.certificate_authority.as_ref();
     let pem = bytes(material.ok_or(ClientConfigError::NoAuthority)?, base)?;
-    CertificateBundle::from_pem(&pem)
-        .map_err(|error| ClientConfigError::Certificate { field: "certificate-authority", error })
+    CertificateBundle::from_pem(&pem).map_err(|error| ClientConfigError::Certificate {
+        field: "certificate-authority",
+        error,
+    })
 }
 
 fn client_certificate(
@@ -126,8 +142,12 @@ fn client_certificate(
         (Some(certificate), Some(key)) => (certificate, key),
         _ => return Err(ClientConfigError::HalfAnIdentity),
     };
-    let chain = CertificateBundle::from_pem(&bytes(certificate, base)?)
-        .map_err(|error| ClientConfigError::Certificate { field: "client-certificate", error })?;
+    let chain = CertificateBundle::from_pem(&bytes(certificate, base)?).map_err(|error| {
+        ClientConfigError::Certificate {
+            field: "client-certificate",
+            error,
+        }
+    })?;
     let key = match key {
         Material::Data(pem) => PrivateKey::from_pem(pem.expose()),
         Material::File(path) => {
@@ -135,7 +155,10 @@ fn client_certificate(
             PrivateKey::from_pem(pem.expose())
         }
     };
-    Ok(Some(ClientCertificate { chain, key: key.map_err(ClientConfigError::Key)? }))
+    Ok(Some(ClientCertificate {
+        chain,
+        key: key.map_err(ClientConfigError::Key)?,
+    }))
 }
 
 fn bytes(material: &Material<Vec<u8>>, base: &Path) -> Result<Vec<u8>, ClientConfigError> {
@@ -147,14 +170,18 @@ fn bytes(material: &Material<Vec<u8>>, base: &Path) -> Result<Vec<u8>, ClientCon
 
 fn token_from_file(path: &Path) -> Result<Secret<String>, ClientConfigError> {
     let bytes = Secret::new(read(path)?);
-    Ok(Secret::new(String::from_utf8_lossy(bytes.expose()).trim().to_owned()))
+    Ok(Secret::new(
+        String::from_utf8_lossy(bytes.expose()).trim().to_owned(),
+    ))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ClientConfigError> {
     use std::io::Read as _;
     let read = || -> std::io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        std::fs::File::open(path)?.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
+        std::fs::File::open(path)?
+            .take(LARGEST_FILE + 1)
+            .read_to_end(&mut bytes)?;
         if bytes.len() as u64 > LARGEST_FILE {
             return Err(std::io::Error::new(
                 std::io::ErrorKind::FileTooLarge,
@@ -163,5 +190,8 @@ fn read(path: &Path) -> Result<Vec<u8>, ClientConfigError> {
         }
         Ok(bytes)
     };
-    read().map_err(|error| ClientConfigError::File { path: path.to_owned(), error })
+    read().map_err(|error| ClientConfigError::File {
+        path: path.to_owned(),
+        error,
+    })
 }

@@ -17,7 +17,7 @@ pub mod watch;
 pub use client::{ApiClient, ApiRequest, ApiResponse, Identity};
 pub use connect::{DialLimits, dial};
 pub use error::{ApiError, StatusError};
-pub use join::{Discovered, bootstrap, discover, discover_within, enrol};
+pub use join::{Discovered, Tell, bootstrap, discover, discover_within, enrol, survey};
 pub use kubeconfig::{ClientConfigError, client_from_file, client_from_kubeconfig};
 pub use retry::RetryPolicy;
 pub use tls::{TlsError, provider};

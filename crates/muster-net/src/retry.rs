@@ -87,7 +87,9 @@ fn may_repeat(error: &ApiError, repeatable: bool) -> bool {
 
 /// A random number from 0 to 1, good enough for jitter and for nothing secret.
 pub fn chance() -> f64 {
-    let random = std::collections::hash_map::RandomState::new().build_hasher().finish();
+    let random = std::collections::hash_map::RandomState::new()
+        .build_hasher()
+        .finish();
     // 53 bits are what an f64 holds exactly.
     (random >> 11) as f64 / (1_u64 << 53) as f64
 }
@@ -110,8 +112,10 @@ mod tests {
     }
 
     fn lost(unsent: bool) -> ApiError {
-        let error =
-            HandshakeError::ConnectionLost { endpoint: "e:1".into(), reason: String::new() };
+        let error = HandshakeError::ConnectionLost {
+            endpoint: "e:1".into(),
+            reason: String::new(),
+        };
         ApiError::Transport { error, unsent }
     }
 
@@ -119,7 +123,9 @@ mod tests {
     fn only_what_can_change_is_repeated_and_a_deed_only_when_it_was_not_done() {
         let policy = RetryPolicy::default();
         let again = |error: &ApiError, repeatable| {
-            policy.pause(error, repeatable, 2, Duration::ZERO, 0.5).is_some()
+            policy
+                .pause(error, repeatable, 2, Duration::ZERO, 0.5)
+                .is_some()
         };
         assert!(again(&status(429, None), false));
         assert!(again(&status(503, None), false));
@@ -145,15 +151,23 @@ mod tests {
     #[test]
     fn what_the_server_asks_for_is_a_lower_bound() {
         let policy = RetryPolicy::default();
-        let pause = policy.pause(&status(429, Some(2)), true, 2, Duration::ZERO, 1.0).unwrap();
+        let pause = policy
+            .pause(&status(429, Some(2)), true, 2, Duration::ZERO, 1.0)
+            .unwrap();
         assert!(pause >= Duration::from_secs(2));
-        assert_eq!(policy.pause(&status(429, Some(60)), true, 2, Duration::ZERO, 1.0), None);
+        assert_eq!(
+            policy.pause(&status(429, Some(60)), true, 2, Duration::ZERO, 1.0),
+            None
+        );
     }
 
     #[test]
     fn one_attempt_means_one_attempt() {
         let once = RetryPolicy::once(Duration::from_secs(5));
-        assert_eq!(once.pause(&status(503, None), true, 2, Duration::ZERO, 0.0), None);
+        assert_eq!(
+            once.pause(&status(503, None), true, 2, Duration::ZERO, 0.0),
+            None
+        );
     }
 
     #[test]

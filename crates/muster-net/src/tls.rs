@@ -6,7 +6,7 @@
 //! sockets nor Kubernetes.
 
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use jiff::Timestamp;
 use muster_handshake::ChainFault;
@@ -79,13 +79,13 @@ pub struct ClientCertificate {
 /// # Errors
 /// [`TlsError::Provider`] in a broken build only.
 pub fn recording_config() -> Result<Arc<ClientConfig>, TlsError> {
-    let verifier = Arc::new(Recorder { provider: provider() });
-    let mut config = builder()?
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
-    config.resumption = Resumption::disabled();
-    Ok(finish(config))
+    // It keeps nothing of a connection, so one serves all.
+    static SHARED: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+    if let Some(config) = SHARED.get() {
+        return Ok(Arc::clone(config));
+    }
+    let config = unverified_config(None)?;
+    Ok(Arc::clone(SHARED.get_or_init(|| config)))
 }
 
 /// A configuration that trusts servers whose chain leads to one of `ca` and that are valid for the
@@ -97,8 +97,13 @@ pub fn pinned_config(
     ca: &CertificateBundle,
     client: Option<&ClientCertificate>,
 ) -> Result<Arc<ClientConfig>, TlsError> {
-    let verifier = Arc::new(Pinned { provider: provider(), anchors: anchors(ca)? });
-    let builder = builder()?.dangerous().with_custom_certificate_verifier(verifier);
+    let verifier = Arc::new(Pinned {
+        provider: provider(),
+        anchors: anchors(ca)?,
+    });
+    let builder = builder()?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
     let mut config = match client {
         None => builder.with_no_client_auth(),
         Some(client) => builder
@@ -114,9 +119,15 @@ pub fn pinned_config(
 ///
 /// # Errors
 /// [`TlsError`] when the client's certificate cannot be used.
-pub fn unverified_config(client: Option<&ClientCertificate>) -> Result<Arc<ClientConfig>, TlsError> {
-    let verifier = Arc::new(Recorder { provider: provider() });
-    let builder = builder()?.dangerous().with_custom_certificate_verifier(verifier);
+pub fn unverified_config(
+    client: Option<&ClientCertificate>,
+) -> Result<Arc<ClientConfig>, TlsError> {
+    let verifier = Arc::new(Recorder {
+        provider: provider(),
+    });
+    let builder = builder()?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
     let mut config = match client {
         None => builder.with_no_client_auth(),
         Some(client) => builder
@@ -150,7 +161,9 @@ pub fn verify_chain(
     host: &Host,
     now: Timestamp,
 ) -> Result<(), ChainFault> {
-    let unusable = |error: TlsError| ChainFault::Unusable { reason: error.to_string() };
+    let unusable = |error: TlsError| ChainFault::Unusable {
+        reason: error.to_string(),
+    };
     let name = server_name(host).map_err(unusable)?;
     let anchors = anchors(ca).map_err(unusable)?;
     verify(&provider(), chain, &anchors, &name, now)
@@ -164,8 +177,9 @@ fn verify(
     now: Timestamp,
 ) -> Result<(), ChainFault> {
     let unusable = |reason: String| ChainFault::Unusable { reason };
-    let (leaf, intermediates) =
-        chain.split_first().ok_or_else(|| unusable("it shows no certificate".to_owned()))?;
+    let (leaf, intermediates) = chain
+        .split_first()
+        .ok_or_else(|| unusable("it shows no certificate".to_owned()))?;
     let parsed = Certificate::from_der(leaf).map_err(|error| unusable(error.to_string()))?;
     let end_entity = EndEntityCert::try_from(leaf).map_err(|error| unusable(error.to_string()))?;
     let path = |time: Timestamp| {
@@ -184,7 +198,9 @@ fn verify(
     path(now).map_err(|error| path_fault(&error, &parsed, now, path))?;
     end_entity
         .verify_is_valid_for_subject_name(name)
-        .map_err(|_| ChainFault::NameMismatch { names: names_of(&parsed) })
+        .map_err(|_| ChainFault::NameMismatch {
+            names: names_of(&parsed),
+        })
 }
 
 /// Sorts a path error. Time is looked at last: a foreign chain is foreign at any time.
@@ -203,10 +219,16 @@ fn path_fault(
     if timely(error) {
         let (not_before, not_after) = (leaf.not_before(), leaf.not_after());
         let in_validity = leaf.is_valid_at(now);
-        return match path(not_before).and(path(not_after)) {
-            Ok(()) if !in_validity => ChainFault::OutOfValidity { not_before, not_after },
+        return match path(not_before).and_then(|()| path(not_after)) {
+            Ok(()) if !in_validity => ChainFault::OutOfValidity {
+                not_before,
+                not_after,
+            },
             Err(other) if !timely(&other) => path_fault(&other, leaf, now, path),
-            _ if !in_validity => ChainFault::OutOfValidity { not_before, not_after },
+            _ if !in_validity => ChainFault::OutOfValidity {
+                not_before,
+                not_after,
+            },
             _ => ChainFault::Unusable {
                 reason: "an intermediate certificate is out of its validity".to_owned(),
             },
@@ -217,13 +239,20 @@ fn path_fault(
         webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey => {
             ChainFault::UnknownIssuer
         }
-        other => ChainFault::Unusable { reason: other.to_string() },
+        other => ChainFault::Unusable {
+            reason: other.to_string(),
+        },
     }
 }
 
 fn names_of(certificate: &Certificate) -> Vec<String> {
     let names = certificate.subject_alt_names();
-    names.dns.iter().cloned().chain(names.ip.iter().map(ToString::to_string)).collect()
+    names
+        .dns
+        .iter()
+        .cloned()
+        .chain(names.ip.iter().map(ToString::to_string))
+        .collect()
 }
 
 fn unix_time(time: Timestamp) -> UnixTime {
@@ -239,18 +268,22 @@ fn anchors(ca: &CertificateBundle) -> Result<Vec<TrustAnchor<'static>>, TlsError
         .iter()
         .map(|certificate| {
             let der = CertificateDer::from(certificate.der());
-            webpki::anchor_from_trusted_cert(&der).map(|anchor| anchor.to_owned()).map_err(|error| {
-                TlsError::Anchor {
+            webpki::anchor_from_trusted_cert(&der)
+                .map(|anchor| anchor.to_owned())
+                .map_err(|error| TlsError::Anchor {
                     subject: certificate.subject().common_name.clone(),
                     detail: error.to_string(),
-                }
-            })
+                })
         })
         .collect()
 }
 
 fn ders(bundle: &CertificateBundle) -> Vec<CertificateDer<'static>> {
-    bundle.certificates().iter().map(|c| CertificateDer::from(c.der().to_vec())).collect()
+    bundle
+        .certificates()
+        .iter()
+        .map(|c| CertificateDer::from(c.der().to_vec()))
+        .collect()
 }
 
 fn key_der(key: &PrivateKey) -> PrivateKeyDer<'static> {
@@ -321,7 +354,12 @@ impl ServerCertVerifier for Recorder {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -330,11 +368,18 @@ impl ServerCertVerifier for Recorder {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 
@@ -368,7 +413,12 @@ impl ServerCertVerifier for Pinned {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -377,10 +427,17 @@ impl ServerCertVerifier for Pinned {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }

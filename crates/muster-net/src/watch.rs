@@ -42,7 +42,9 @@ impl WatchEvent {
 
     /// The resource version to go on from after this event.
     pub fn resource_version(&self) -> Option<&str> {
-        self.object().pointer("/metadata/resourceVersion").and_then(Value::as_str)
+        self.object()
+            .pointer("/metadata/resourceVersion")
+            .and_then(Value::as_str)
     }
 }
 
@@ -57,7 +59,12 @@ pub struct Watch {
 
 impl Watch {
     pub(crate) fn new(endpoint: Endpoint, path: String, body: Incoming) -> Self {
-        Self { endpoint, path, body: Some(body), lines: Lines::default() }
+        Self {
+            endpoint,
+            path,
+            body: Some(body),
+            lines: Lines::default(),
+        }
     }
 
     /// The next event; `None` when the server ended the watch in order. After an error the watch is
@@ -128,14 +135,25 @@ impl Watch {
     }
 
     fn unreadable(&self, reason: String) -> ApiError {
-        ApiError::Decode { path: self.path.clone(), reason }
+        ApiError::Decode {
+            path: self.path.clone(),
+            reason,
+        }
     }
 }
 
 fn status_of(object: &Value) -> ApiError {
-    let text =
-        |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let code = object.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
+    let text = |field: &str| {
+        object
+            .get(field)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let code = object
+        .get("code")
+        .and_then(Value::as_u64)
+        .and_then(|code| u16::try_from(code).ok());
     ApiError::Status(Box::new(StatusError {
         code: code.unwrap_or(500),
         reason: text("reason"),
@@ -164,7 +182,9 @@ impl Lines {
     /// The next whole line without its end; empty lines are skipped.
     fn take(&mut self) -> Option<Bytes> {
         loop {
-            let Some(found) = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n')
+            let Some(found) = self.buffer[self.searched..]
+                .iter()
+                .position(|byte| *byte == b'\n')
             else {
                 self.searched = self.buffer.len();
                 return None;

@@ -20,14 +20,19 @@ pub fn check_certificate(
     pem: &[u8],
     now: Timestamp,
 ) -> Result<Issued, HandshakeError> {
-    let failed = |message: String| HandshakeError::CsrFailed { name: csr_name.to_owned(), message };
+    let failed = |message: String| HandshakeError::CsrFailed {
+        name: csr_name.to_owned(),
+        message,
+    };
     let chain = CertificateBundle::from_pem(pem)
         .map_err(|error| failed(format!("the issued certificate cannot be read: {error}")))?;
     let Some(leaf) = chain.certificates().first() else {
         return Err(failed("the signer issued no certificate".to_owned()));
     };
     if leaf.spki_der() != wish.csr.public_key().spki_der() {
-        return Err(failed("the issued certificate is for another key".to_owned()));
+        return Err(failed(
+            "the issued certificate is for another key".to_owned(),
+        ));
     }
     if leaf.subject() != wish.csr.subject() {
         return Err(failed(format!(
@@ -48,5 +53,10 @@ pub fn check_certificate(
             not_after,
         });
     }
-    Ok(Issued { csr_name: csr_name.to_owned(), not_before, not_after, chain })
+    Ok(Issued {
+        csr_name: csr_name.to_owned(),
+        not_before,
+        not_after,
+        chain,
+    })
 }

@@ -72,10 +72,15 @@ impl ReceivedRequest {
     /// [`RequestFault`] says what cannot be read.
     pub fn of(object: &Value) -> Result<Self, RequestFault> {
         let text = |pointer: &str, field| {
-            object.pointer(pointer).and_then(Value::as_str).ok_or(RequestFault::Field { field })
+            object
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .ok_or(RequestFault::Field { field })
         };
-        let pem = decode_request(text("/spec/request", "spec.request")?)
-            .ok_or(RequestFault::Field { field: "spec.request" })?;
+        let pem =
+            decode_request(text("/spec/request", "spec.request")?).ok_or(RequestFault::Field {
+                field: "spec.request",
+            })?;
         let words = strings(object, "/spec/usages");
         let usages = Usage::parse_all(&words)
             .map_err(|unknown| RequestFault::Usage { word: unknown.word })?;
@@ -88,7 +93,9 @@ impl ReceivedRequest {
                 expiration_seconds: object
                     .pointer("/spec/expirationSeconds")
                     .and_then(Value::as_i64),
-                requester: text("/spec/username", "spec.username").ok().map(str::to_owned),
+                requester: text("/spec/username", "spec.username")
+                    .ok()
+                    .map(str::to_owned),
             },
             groups: strings(object, "/spec/groups"),
             decision: Decision::of(object),
@@ -137,12 +144,20 @@ impl CsrCondition {
 
     /// A denial.
     pub fn denied(reason: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { kind: "Denied", reason: reason.into(), message: message.into() }
+        Self {
+            kind: "Denied",
+            reason: reason.into(),
+            message: message.into(),
+        }
     }
 
     /// A signer's surrender.
     pub fn failed(reason: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { kind: "Failed", reason: reason.into(), message: message.into() }
+        Self {
+            kind: "Failed",
+            reason: reason.into(),
+            message: message.into(),
+        }
     }
 
     /// Adds the condition to an object's status, at `now`; a condition of the same kind is replaced.
@@ -173,18 +188,22 @@ pub fn put_certificate(object: &mut Value, certificate: &Certificate) {
 
 /// The condition of a kind, when it holds. An absent `status` counts as True, as the API defaults it.
 pub(super) fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
-    let conditions = object.pointer("/status/conditions").and_then(Value::as_array)?;
+    let conditions = object
+        .pointer("/status/conditions")
+        .and_then(Value::as_array)?;
     conditions.iter().find(|condition| {
-        let is = |field: &str, value: &str| {
-            condition.get(field).and_then(Value::as_str) == Some(value)
-        };
+        let is =
+            |field: &str, value: &str| condition.get(field).and_then(Value::as_str) == Some(value);
         is("type", kind) && (is("status", "True") || condition.get("status").is_none())
     })
 }
 
 /// `status.certificate` as it stands, or empty.
 pub(super) fn certificate_text(object: &Value) -> &str {
-    object.pointer("/status/certificate").and_then(Value::as_str).unwrap_or_default()
+    object
+        .pointer("/status/certificate")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 /// The PEM bytes in `spec.request`.
@@ -197,5 +216,9 @@ pub(super) fn decode_request(request: &str) -> Option<Vec<u8>> {
 
 fn strings(object: &Value, pointer: &str) -> Vec<String> {
     let list = object.pointer(pointer).and_then(Value::as_array);
-    list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    list.into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
 }

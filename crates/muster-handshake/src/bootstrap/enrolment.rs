@@ -47,13 +47,23 @@ impl CertificateWish {
     /// (`kubernetes.io/kube-apiserver-client-kubelet`).
     pub fn kubelet_client(csr: Csr) -> Self {
         let usages = usages_for(&csr, "client auth");
-        Self { signer: SignerName::KubeApiserverClientKubelet, csr, usages, expiration_seconds: None }
+        Self {
+            signer: SignerName::KubeApiserverClientKubelet,
+            csr,
+            usages,
+            expiration_seconds: None,
+        }
     }
 
     /// A node's serving certificate (`kubernetes.io/kubelet-serving`).
     pub fn kubelet_serving(csr: Csr) -> Self {
         let usages = usages_for(&csr, "server auth");
-        Self { signer: SignerName::KubeletServing, csr, usages, expiration_seconds: None }
+        Self {
+            signer: SignerName::KubeletServing,
+            csr,
+            usages,
+            expiration_seconds: None,
+        }
     }
 
     /// The object to create: named after the key, or by the server when `name` is absent.
@@ -110,7 +120,6 @@ pub fn csr_name(spki_der: &[u8]) -> String {
     format!("node-csr-{}", CaPin::of_spki(spki_der).hex())
 }
 
-
 #[derive(Debug)]
 enum State {
     /// POST under way; `named` tells whether under the key's own name.
@@ -150,7 +159,11 @@ impl Enrolment {
     /// Begins with the creation. After `deadline` a request that nobody decided on becomes
     /// [`HandshakeError::CsrPending`].
     pub fn start(wish: CertificateWish, deadline: Timestamp) -> (Self, Effects) {
-        let mut machine = Self { wish, deadline, state: State::Finished };
+        let mut machine = Self {
+            wish,
+            deadline,
+            state: State::Finished,
+        };
         let effects = machine.create(true);
         (machine, effects)
     }
@@ -166,7 +179,11 @@ impl Enrolment {
     }
 
     fn next_look(&self, wait: &Wait) -> Timestamp {
-        if wait.told_pending { self.deadline } else { pending_at(wait).min(self.deadline) }
+        if wait.told_pending {
+            self.deadline
+        } else {
+            pending_at(wait).min(self.deadline)
+        }
     }
 
     /// Takes in what happened. An event that the state does not wait for changes nothing.
@@ -251,8 +268,10 @@ impl Enrolment {
             approved: false,
             broken_watches: 0,
         };
-        let mut effects =
-            vec![Effect::Tell(Progress::CsrCreated { name: name.to_owned(), resumed })];
+        let mut effects = vec![Effect::Tell(Progress::CsrCreated {
+            name: name.to_owned(),
+            resumed,
+        })];
         effects.extend(self.look(wait, object, true, now));
         effects
     }
@@ -262,20 +281,30 @@ impl Enrolment {
         let mut effects = Vec::new();
         match Verdict::of(object) {
             Verdict::Denied(message) => {
-                return finished(Err(HandshakeError::CsrDenied { name: wait.name, message }));
+                return finished(Err(HandshakeError::CsrDenied {
+                    name: wait.name,
+                    message,
+                }));
             }
             Verdict::Failed(message) => {
-                return finished(Err(HandshakeError::CsrFailed { name: wait.name, message }));
+                return finished(Err(HandshakeError::CsrFailed {
+                    name: wait.name,
+                    message,
+                }));
             }
             Verdict::Issued(pem) => return self.issued(&wait, &pem, now),
             Verdict::Approved if !wait.approved => {
                 wait.approved = true;
-                effects.push(Effect::Tell(Progress::CsrApproved { name: wait.name.clone() }));
+                effects.push(Effect::Tell(Progress::CsrApproved {
+                    name: wait.name.clone(),
+                }));
             }
             Verdict::Approved | Verdict::Undecided => {}
         }
         if begin {
-            let version = object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+            let version = object
+                .pointer("/metadata/resourceVersion")
+                .and_then(Value::as_str);
             effects.push(Effect::Watch(self.watch_request(&wait.name, version, now)));
         }
         self.state = State::Watching(wait);
@@ -356,12 +385,20 @@ impl Enrolment {
             return finished(Err(error));
         }
         wait.broken_watches += 1;
-        let told = Progress::Retrying { id: error.id(), reason: error.to_string(), at: now };
+        let told = Progress::Retrying {
+            id: error.id(),
+            reason: error.to_string(),
+            at: now,
+        };
         let mut effects = self.pause(wait, now);
         if let (State::Pausing { until, .. }, Progress::Retrying { id, reason, .. }) =
             (&self.state, told)
         {
-            effects.push(Effect::Tell(Progress::Retrying { id, reason, at: *until }));
+            effects.push(Effect::Tell(Progress::Retrying {
+                id,
+                reason,
+                at: *until,
+            }));
         }
         effects
     }
@@ -413,7 +450,11 @@ impl Enrolment {
     }
 
     fn watch_request(&self, name: &str, version: Option<&str>, now: Timestamp) -> Request {
-        let left = self.deadline.duration_since(now).as_secs().clamp(1, LONGEST_WATCH);
+        let left = self
+            .deadline
+            .duration_since(now)
+            .as_secs()
+            .clamp(1, LONGEST_WATCH);
         let mut path = format!(
             "{CSR_PATH}?watch=true&allowWatchBookmarks=true&fieldSelector=metadata.name%3D{name}&timeoutSeconds={left}"
         );
@@ -457,7 +498,12 @@ impl Verdict {
 
 fn explain(condition: &Value) -> String {
     let text = |field: &str| {
-        bounded(condition.get(field).and_then(Value::as_str).unwrap_or_default())
+        bounded(
+            condition
+                .get(field)
+                .and_then(Value::as_str)
+                .unwrap_or_default(),
+        )
     };
     match (text("reason"), text("message")) {
         (reason, message) if message.is_empty() => reason,
@@ -485,7 +531,10 @@ fn tell_pending(wait: &mut Wait, now: Timestamp) -> Effects {
 }
 
 fn undecided(wait: &Wait) -> HandshakeError {
-    HandshakeError::CsrPending { name: wait.name.clone(), approved: wait.approved }
+    HandshakeError::CsrPending {
+        name: wait.name.clone(),
+        approved: wait.approved,
+    }
 }
 
 fn deleted(name: String) -> HandshakeError {
@@ -508,11 +557,16 @@ fn object_of(response: Response, purpose: &str) -> Result<Value, HandshakeError>
     if !response.status.is_success() {
         return Err(response.into_error(purpose));
     }
-    response.json().ok_or_else(|| unusable_answer("the answer is not a JSON object"))
+    response
+        .json()
+        .ok_or_else(|| unusable_answer("the answer is not a JSON object"))
 }
 
 fn read_request(name: &str) -> Request {
-    Request::get(format!("{CSR_PATH}/{name}"), "read the certificate signing request")
+    Request::get(
+        format!("{CSR_PATH}/{name}"),
+        "read the certificate signing request",
+    )
 }
 
 fn finished(result: Result<Box<Issued>, HandshakeError>) -> Effects {

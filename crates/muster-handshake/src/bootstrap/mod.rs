@@ -1,7 +1,7 @@
 //! TLS bootstrap: from a trusted cluster and a token to a node's certificate, both halves.
 //!
 //! [`Enrolment`] takes one certificate signing request to its end and serves first certificates
-//! and renewals alike; [`TlsBootstrap`] puts the reads before it that a join needs. The cluster
+//! and renewals alike; [`Survey`] reads what a join must know first; [`TlsBootstrap`] is both. The cluster
 //! half ([`ReceivedRequest`]) is what approvers and signers read and write. None of them knows
 //! sockets, clocks or keys' bytes.
 
@@ -9,15 +9,15 @@ mod certificate;
 mod cluster;
 mod enrolment;
 mod joiner;
+mod survey;
 #[cfg(test)]
 mod tests;
 
 pub use certificate::check_certificate;
 pub use cluster::{CsrCondition, Decision, ReceivedRequest, RequestFault, put_certificate};
 pub use enrolment::{CertificateWish, Enrolment, csr_name};
-pub use joiner::{
-    ClusterConfig, ClusterText, Enrolled, ExistingNode, TlsBootstrap, TlsBootstrapRequest,
-};
+pub use joiner::{Enrolled, TlsBootstrap, TlsBootstrapRequest};
+pub use survey::{ClusterConfig, ClusterText, ExistingNode, Survey, Surveyed};
 
 use jiff::Timestamp;
 use muster_identity::CertificateBundle;
@@ -56,6 +56,18 @@ pub enum Effect<T> {
     Tell(Progress),
     /// It is over; whatever is under way may be dropped.
     Finished(Result<T, HandshakeError>),
+}
+
+impl<T> Effect<T> {
+    /// The same work for a machine of another result, or the result itself.
+    pub(crate) fn or_finished<U>(self) -> Result<Effect<U>, Result<T, HandshakeError>> {
+        match self {
+            Self::Send(call, request) => Ok(Effect::Send(call, request)),
+            Self::Watch(request) => Ok(Effect::Watch(request)),
+            Self::Tell(progress) => Ok(Effect::Tell(progress)),
+            Self::Finished(result) => Err(result),
+        }
+    }
 }
 
 /// What happened.

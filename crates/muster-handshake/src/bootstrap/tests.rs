@@ -22,7 +22,9 @@ fn entropy(seed: u64) -> impl FnMut(&mut [u8]) {
     let mut state = seed;
     move |bytes: &mut [u8]| {
         for byte in bytes {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             *byte = (state >> 33) as u8;
         }
     }
@@ -61,7 +63,8 @@ struct Cluster {
 impl Cluster {
     fn new(policy: Policy) -> Self {
         let life = SignedDuration::from_hours(24 * 3650);
-        let ca = CertificateAuthority::new_self_signed("kubernetes", at(NOW), life, &mut entropy(1));
+        let ca =
+            CertificateAuthority::new_self_signed("kubernetes", at(NOW), life, &mut entropy(1));
         Self {
             ca: ca.unwrap(),
             objects: BTreeMap::new(),
@@ -82,8 +85,13 @@ impl Cluster {
 
     fn answer(&mut self, request: &Request) -> Response {
         assert_eq!(request.sender, Sender::Holder);
-        self.requests.push((request.method.clone(), request.path.clone()));
-        if self.forbidden.iter().any(|part| request.path.contains(part)) {
+        self.requests
+            .push((request.method.clone(), request.path.clone()));
+        if self
+            .forbidden
+            .iter()
+            .any(|part| request.path.contains(part))
+        {
             return status(403, "Forbidden");
         }
         if request.method == Method::POST {
@@ -98,7 +106,10 @@ impl Cluster {
     fn create(&mut self, mut object: Value) -> Response {
         let name = match object["metadata"]["name"].as_str() {
             Some(name) => name.to_owned(),
-            None => format!("{}x7k2p", object["metadata"]["generateName"].as_str().unwrap()),
+            None => format!(
+                "{}x7k2p",
+                object["metadata"]["generateName"].as_str().unwrap()
+            ),
         };
         let path = format!("{CSR_PATH}/{name}");
         if self.objects.contains_key(&path) {
@@ -124,14 +135,20 @@ impl Cluster {
             }
             Policy::Deny => CsrCondition::denied("Policy", "not on my watch"),
             Policy::Fail => CsrCondition::failed("SignerValidationFailure", "no such usage"),
-            Policy::Sign | Policy::Approve | Policy::SignForAnother => CsrCondition::auto_approved(),
+            Policy::Sign | Policy::Approve | Policy::SignForAnother => {
+                CsrCondition::auto_approved()
+            }
         };
         let mut events = Vec::new();
         condition.add_to(&mut object, self.clock);
-        events.push(Event::Watched(json!({"type": "MODIFIED", "object": object.clone()})));
+        events.push(Event::Watched(
+            json!({"type": "MODIFIED", "object": object.clone()}),
+        ));
         if matches!(self.policy, Policy::Sign | Policy::SignForAnother) {
             self.sign(&mut object);
-            events.push(Event::Watched(json!({"type": "MODIFIED", "object": object.clone()})));
+            events.push(Event::Watched(
+                json!({"type": "MODIFIED", "object": object.clone()}),
+            ));
         }
         self.objects.insert(path, object);
         events
@@ -160,7 +177,10 @@ fn respond(code: u16, object: &Value) -> Response {
 }
 
 fn status(code: u16, reason: &str) -> Response {
-    respond(code, &json!({"kind": "Status", "code": code, "reason": reason, "message": "so it is"}))
+    respond(
+        code,
+        &json!({"kind": "Status", "code": code, "reason": reason, "message": "so it is"}),
+    )
 }
 
 fn key(seed: u64) -> PrivateKey {
@@ -196,7 +216,13 @@ fn drive(request: TlsBootstrapRequest, cluster: &mut Cluster) -> Outcome {
         for effect in std::mem::take(&mut effects) {
             match effect {
                 Effect::Tell(progress) => told.push(progress),
-                Effect::Finished(result) => return Outcome { result, told, ended: now },
+                Effect::Finished(result) => {
+                    return Outcome {
+                        result,
+                        told,
+                        ended: now,
+                    };
+                }
                 Effect::Send(call, request) => {
                     events.push(Event::Answered(call, Ok(cluster.answer(&request))));
                 }
@@ -213,7 +239,11 @@ fn drive(request: TlsBootstrapRequest, cluster: &mut Cluster) -> Outcome {
             }
         }
         if events.is_empty() {
-            now = now.max(machine.deadline().expect("who asks for nothing waits for a time"));
+            now = now.max(
+                machine
+                    .deadline()
+                    .expect("who asks for nothing waits for a time"),
+            );
             events.push(Event::Tick);
             cluster.ticks += 1;
             if cluster.approve_at_tick == Some(cluster.ticks)
@@ -239,7 +269,10 @@ fn watched_name(path: &str) -> String {
 fn a_stranger_becomes_a_node() {
     let mut cluster = Cluster::new(Policy::Sign);
     let config = json!({"kind": "ConfigMap", "data": {"ClusterConfiguration": "kind: X\n"}});
-    cluster.put("/api/v1/namespaces/kube-system/configmaps/kubeadm-config", config);
+    cluster.put(
+        "/api/v1/namespaces/kube-system/configmaps/kubeadm-config",
+        config,
+    );
     let key = key(5);
     let outcome = drive(request(&key), &mut cluster);
     let enrolled = outcome.result.unwrap();
@@ -249,17 +282,35 @@ fn a_stranger_becomes_a_node() {
     assert_eq!(leaf.subject().organizations, ["system:nodes"]);
     leaf.verify_signed_by(cluster.ca.certificate()).unwrap();
     assert_eq!(
-        enrolled.config.cluster_configuration,
+        enrolled.surveyed.config.cluster_configuration,
         ClusterText::Present("kind: X\n".into())
     );
-    assert_eq!(enrolled.config.kubelet_configuration, ClusterText::Absent);
-    assert_eq!(enrolled.issued.csr_name, csr_name(key.public_key().spki_der()));
+    assert_eq!(
+        enrolled.surveyed.config.kubelet_configuration,
+        ClusterText::Absent
+    );
+    assert_eq!(
+        enrolled.issued.csr_name,
+        csr_name(key.public_key().spki_der())
+    );
     let kinds: Vec<_> = outcome.told.iter().map(std::mem::discriminant).collect();
     assert_eq!(kinds.len(), 4, "{:?}", outcome.told);
-    assert!(matches!(outcome.told[0], Progress::ClusterConfigRead { kubeadm_config: true, .. }));
-    assert!(matches!(outcome.told[1], Progress::CsrCreated { resumed: false, .. }));
+    assert!(matches!(
+        outcome.told[0],
+        Progress::ClusterConfigRead {
+            kubeadm_config: true,
+            ..
+        }
+    ));
+    assert!(matches!(
+        outcome.told[1],
+        Progress::CsrCreated { resumed: false, .. }
+    ));
     assert!(matches!(outcome.told[2], Progress::CsrApproved { .. }));
-    assert!(matches!(outcome.told[3], Progress::CertificateIssued { .. }));
+    assert!(matches!(
+        outcome.told[3],
+        Progress::CertificateIssued { .. }
+    ));
 }
 
 #[test]
@@ -277,7 +328,10 @@ fn the_watch_goes_on_from_the_version_of_the_creation() {
         _ => None,
     });
     let watch = watch.unwrap();
-    assert!(watch.contains("fieldSelector=metadata.name%3Dnode-csr-1&"), "{watch}");
+    assert!(
+        watch.contains("fieldSelector=metadata.name%3Dnode-csr-1&"),
+        "{watch}"
+    );
     assert!(watch.ends_with("&resourceVersion=8"), "{watch}");
 }
 
@@ -287,10 +341,17 @@ fn a_cluster_that_shows_no_configuration_is_joined_in_generic_mode() {
     cluster.forbidden = vec!["/configmaps/", "/nodes/"];
     let outcome = drive(request(&key(5)), &mut cluster);
     let enrolled = outcome.result.unwrap();
-    assert_eq!(enrolled.config.cluster_configuration, ClusterText::Forbidden);
+    assert_eq!(
+        enrolled.surveyed.config.cluster_configuration,
+        ClusterText::Forbidden
+    );
     assert!(matches!(
         outcome.told[0],
-        Progress::ClusterConfigRead { node_name_checked: false, kubeadm_config: false, .. }
+        Progress::ClusterConfigRead {
+            node_name_checked: false,
+            kubeadm_config: false,
+            ..
+        }
     ));
 }
 
@@ -305,21 +366,33 @@ fn a_ready_node_of_our_name_stops_the_join_before_anything_is_written() {
     let outcome = drive(request(&key(5)), &mut cluster);
     assert_eq!(
         outcome.result.unwrap_err(),
-        HandshakeError::NodeNameTaken { name: "node2".into() }
+        HandshakeError::NodeNameTaken {
+            name: "node2".into()
+        }
     );
-    assert!(cluster.requests.iter().all(|(method, _)| method == Method::GET));
+    assert!(
+        cluster
+            .requests
+            .iter()
+            .all(|(method, _)| method == Method::GET)
+    );
 }
 
 #[test]
 fn a_node_that_is_not_ready_or_known_to_be_ours_is_taken_over() {
-    for (ready, existing_node) in
-        [("False", ExistingNode::Refuse), ("Unknown", ExistingNode::Refuse), ("True", ExistingNode::TakeOver)]
-    {
+    for (ready, existing_node) in [
+        ("False", ExistingNode::Refuse),
+        ("Unknown", ExistingNode::Refuse),
+        ("True", ExistingNode::TakeOver),
+    ] {
         let mut cluster = Cluster::new(Policy::Sign);
         cluster.put("/api/v1/nodes/node2", node_object(ready));
-        let request = TlsBootstrapRequest { existing_node, ..request(&key(5)) };
+        let request = TlsBootstrapRequest {
+            existing_node,
+            ..request(&key(5))
+        };
         let enrolled = drive(request, &mut cluster).result.unwrap();
-        assert_eq!(enrolled.previous_node, Some(node_object(ready)));
+        assert_eq!(enrolled.surveyed.previous_node, Some(node_object(ready)));
     }
 }
 
@@ -346,12 +419,25 @@ fn a_pending_request_is_told_once_with_its_cure_and_goes_on_when_somebody_approv
     let outcome = drive(request(&key(5)), &mut cluster);
     outcome.result.unwrap();
     let name = csr_name(key(5).public_key().spki_der());
-    let pending: Vec<_> =
-        outcome.told.iter().filter(|p| matches!(p, Progress::CsrPending { .. })).collect();
-    let [Progress::CsrPending { cure, approved: false, .. }] = pending[..] else {
+    let pending: Vec<_> = outcome
+        .told
+        .iter()
+        .filter(|p| matches!(p, Progress::CsrPending { .. }))
+        .collect();
+    let [
+        Progress::CsrPending {
+            cure,
+            approved: false,
+            ..
+        },
+    ] = pending[..]
+    else {
         panic!("{:?}", outcome.told)
     };
-    assert!(cure.contains(&format!("kubectl certificate approve {name}")), "{cure}");
+    assert!(
+        cure.contains(&format!("kubectl certificate approve {name}")),
+        "{cure}"
+    );
     assert_eq!(outcome.ended, at(NOW) + SignedDuration::from_secs(1));
 }
 
@@ -360,14 +446,23 @@ fn a_request_that_nobody_decides_on_ends_at_the_deadline() {
     let outcome = drive(request(&key(5)), &mut Cluster::new(Policy::Nothing));
     let error = outcome.result.unwrap_err();
     assert_eq!(error.id(), "csr-pending");
-    assert!(error.remedy().contains("kubectl certificate approve"), "{}", error.remedy());
+    assert!(
+        error.remedy().contains("kubectl certificate approve"),
+        "{}",
+        error.remedy()
+    );
     assert_eq!(outcome.ended, at(NOW) + SignedDuration::from_mins(5));
 }
 
 #[test]
 fn an_approved_request_without_a_signer_is_told_apart_from_an_unapproved_one() {
-    let error = drive(request(&key(5)), &mut Cluster::new(Policy::Approve)).result.unwrap_err();
-    assert!(matches!(error, HandshakeError::CsrPending { approved: true, .. }));
+    let error = drive(request(&key(5)), &mut Cluster::new(Policy::Approve))
+        .result
+        .unwrap_err();
+    assert!(matches!(
+        error,
+        HandshakeError::CsrPending { approved: true, .. }
+    ));
     assert!(error.remedy().contains("signer"), "{}", error.remedy());
 }
 
@@ -378,20 +473,36 @@ fn a_watch_that_breaks_is_followed_by_a_fresh_read() {
     let outcome = drive(request(&key(5)), &mut cluster);
     outcome.result.unwrap();
     let csr = format!("{CSR_PATH}/{}", csr_name(key(5).public_key().spki_der()));
-    let reads = cluster.requests.iter().filter(|(_, path)| *path == csr).count();
+    let reads = cluster
+        .requests
+        .iter()
+        .filter(|(_, path)| *path == csr)
+        .count();
     assert_eq!(reads, 5);
 }
 
 #[test]
 fn a_killed_join_finds_its_own_request_again() {
     let mut cluster = Cluster::new(Policy::Nothing);
-    let killed = TlsBootstrapRequest { deadline: at(NOW), ..request(&key(5)) };
+    let killed = TlsBootstrapRequest {
+        deadline: at(NOW),
+        ..request(&key(5))
+    };
     drive(killed, &mut cluster).result.unwrap_err();
     cluster.policy = Policy::Sign;
     let outcome = drive(request(&key(5)), &mut cluster);
     outcome.result.unwrap();
-    assert!(outcome.told.iter().any(|p| matches!(p, Progress::CsrCreated { resumed: true, .. })));
-    let csrs = cluster.objects.keys().filter(|path| path.starts_with(CSR_PATH)).count();
+    assert!(
+        outcome
+            .told
+            .iter()
+            .any(|p| matches!(p, Progress::CsrCreated { resumed: true, .. }))
+    );
+    let csrs = cluster
+        .objects
+        .keys()
+        .filter(|path| path.starts_with(CSR_PATH))
+        .count();
     assert_eq!(csrs, 1);
 }
 
@@ -411,7 +522,10 @@ fn a_request_of_our_name_that_is_not_ours_or_is_spent_is_left_alone() {
     drive(request(&key(6)), &mut foreign).result.unwrap_err();
     let other = foreign
         .objects
-        .remove(&format!("{CSR_PATH}/{}", csr_name(key(6).public_key().spki_der())))
+        .remove(&format!(
+            "{CSR_PATH}/{}",
+            csr_name(key(6).public_key().spki_der())
+        ))
         .unwrap();
     let mut other = other;
     other["metadata"]["name"] = json!(name.clone());
@@ -438,14 +552,22 @@ fn a_refusal_of_the_credential_ends_at_once() {
     cluster.forbidden = vec!["certificatesigningrequests"];
     let error = drive(request(&key(5)), &mut cluster).result.unwrap_err();
     assert_eq!(error.id(), "forbidden");
-    assert!(error.to_string().contains("create the certificate signing request"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("create the certificate signing request"),
+        "{error}"
+    );
 }
 
 #[test]
 fn an_rsa_key_asks_to_encipher_too() {
     let rsa = PrivateKey::generate_rsa_2048().unwrap();
     let wish = crate::renewal::client_wish(&node(), &rsa).unwrap();
-    assert_eq!(wish.usages, ["digital signature", "key encipherment", "client auth"]);
+    assert_eq!(
+        wish.usages,
+        ["digital signature", "key encipherment", "client auth"]
+    );
     let wish = crate::renewal::client_wish(&node(), &key(5)).unwrap();
     assert_eq!(wish.usages, ["digital signature", "client auth"]);
 }
@@ -459,15 +581,24 @@ fn a_serving_certificate_is_asked_for_with_its_addresses() {
     assert_eq!(wish.usages, ["digital signature", "server auth"]);
     let mut cluster = Cluster::new(Policy::Sign);
     let (mut machine, effects) = Enrolment::start(wish, at(NOW) + SignedDuration::from_mins(5));
-    let Some(Effect::Send(Call::CreateCsr, post)) = effects.into_iter().next() else { panic!() };
+    let Some(Effect::Send(Call::CreateCsr, post)) = effects.into_iter().next() else {
+        panic!()
+    };
     let mut object = cluster.answer(&post).json().unwrap();
     object["spec"]["username"] = json!("system:node:node2");
     CsrCondition::auto_approved().add_to(&mut object, at(NOW));
     cluster.sign(&mut object);
-    let effects =
-        machine.on(Event::Answered(Call::CreateCsr, Ok(respond(201, &object))), at(NOW));
-    let Some(Effect::Finished(Ok(issued))) = effects.into_iter().last() else { panic!() };
-    assert_eq!(issued.chain.certificates()[0].subject_alt_names().ip, [address]);
+    let effects = machine.on(
+        Event::Answered(Call::CreateCsr, Ok(respond(201, &object))),
+        at(NOW),
+    );
+    let Some(Effect::Finished(Ok(issued))) = effects.into_iter().last() else {
+        panic!()
+    };
+    assert_eq!(
+        issued.chain.certificates()[0].subject_alt_names().ip,
+        [address]
+    );
 }
 
 #[test]
@@ -475,7 +606,10 @@ fn names_derived_from_keys_are_valid_object_names() {
     let name = csr_name(key(5).public_key().spki_der());
     assert_eq!(name.len(), "node-csr-".len() + 64);
     assert_eq!(NodeName::parse(&name).unwrap().as_str(), name);
-    assert!(Endpoint::parse(&format!("{name}:1")).is_err(), "but no host name");
+    assert!(
+        Endpoint::parse(&format!("{name}:1")).is_err(),
+        "but no host name"
+    );
 }
 
 proptest! {

@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use muster_identity::{BootstrapTokenSecret, CertificateBundle, Endpoint, Kubeconfig, TokenId, jws};
+use muster_identity::{
+    BootstrapTokenSecret, CertificateBundle, Endpoint, Kubeconfig, TokenId, jws,
+};
 use serde_json::{Value, json};
 
 use super::{KUBECONFIG_KEY, SIGNATURE_PREFIX};
@@ -34,7 +36,12 @@ impl ExpiredTokens {
             let id = TokenId::parse(id).ok()?;
             Some((id.as_str().to_owned(), at.parse::<Timestamp>().ok()?))
         };
-        Self(text.split(',').take(EXPIRED_TOKENS_LIMIT).filter_map(entry).collect())
+        Self(
+            text.split(',')
+                .take(EXPIRED_TOKENS_LIMIT)
+                .filter_map(entry)
+                .collect(),
+        )
     }
 
     /// When token `id` expired, if it is remembered.
@@ -55,7 +62,8 @@ impl ExpiredTokens {
     /// Forgets what is older than [`EXPIRED_TOKENS_KEPT`] at `now` and all but the latest
     /// [`EXPIRED_TOKENS_LIMIT`].
     pub fn prune(&mut self, now: Timestamp) {
-        self.0.retain(|_, at| now.duration_since(*at) < EXPIRED_TOKENS_KEPT);
+        self.0
+            .retain(|_, at| now.duration_since(*at) < EXPIRED_TOKENS_KEPT);
         let excess = self.0.len().saturating_sub(EXPIRED_TOKENS_LIMIT);
         let mut oldest: Vec<_> = self.0.iter().map(|(id, at)| (*at, id.clone())).collect();
         oldest.sort();
@@ -66,12 +74,19 @@ impl ExpiredTokens {
 
     /// When the oldest entry is to be forgotten.
     fn next(&self) -> Option<Timestamp> {
-        self.0.values().min().and_then(|at| at.checked_add(EXPIRED_TOKENS_KEPT).ok())
+        self.0
+            .values()
+            .min()
+            .and_then(|at| at.checked_add(EXPIRED_TOKENS_KEPT).ok())
     }
 
     /// The annotation's value.
     pub fn render(&self) -> String {
-        let entries: Vec<_> = self.0.iter().map(|(id, at)| format!("{id}={at:.0}")).collect();
+        let entries: Vec<_> = self
+            .0
+            .iter()
+            .map(|(id, at)| format!("{id}={at:.0}"))
+            .collect();
         entries.join(",")
     }
 }
@@ -87,7 +102,12 @@ impl ClusterInfo {
     /// For a cluster at `endpoint` with these CA certificates: one cluster without a name and
     /// nothing else, as kubeadm makes it.
     pub fn new(endpoint: &Endpoint, ca: &CertificateBundle) -> Self {
-        Self { kubeconfig: Kubeconfig::for_cluster_info(&endpoint.url(), ca).to_yaml().expose().clone() }
+        Self {
+            kubeconfig: Kubeconfig::for_cluster_info(&endpoint.url(), ca)
+                .to_yaml()
+                .expose()
+                .clone(),
+        }
     }
 
     /// The ConfigMap (`v1`), without signatures.
@@ -128,7 +148,9 @@ impl SignerPlan {
         now: Timestamp,
     ) -> Self {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
-        let Some(kubeconfig) = text("/data/kubeconfig") else { return Self::default() };
+        let Some(kubeconfig) = text("/data/kubeconfig") else {
+            return Self::default();
+        };
         let current = signatures(object);
         let wanted = wanted_signatures(kubeconfig, tokens, now);
         let annotation = annotation_of(object);
@@ -139,7 +161,11 @@ impl SignerPlan {
             .filter(|token| token.usages.signing && !token.is_expired(now))
             .filter_map(|token| token.expiration.timestamp());
         Self {
-            remove: current.keys().filter(|key| !wanted.contains_key(*key)).cloned().collect(),
+            remove: current
+                .keys()
+                .filter(|key| !wanted.contains_key(*key))
+                .cloned()
+                .collect(),
             next: ends.chain(expired.next()).min(),
             annotation: (annotation != Some(rendered.as_str())).then_some(rendered),
             set: wanted
@@ -156,8 +182,11 @@ impl SignerPlan {
 
     /// The change as a JSON merge patch (RFC 7396) of the ConfigMap.
     pub fn to_merge_patch(&self) -> Value {
-        let mut data: serde_json::Map<String, Value> =
-            self.set.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
+        let mut data: serde_json::Map<String, Value> = self
+            .set
+            .iter()
+            .map(|(key, value)| (key.clone(), json!(value)))
+            .collect();
         data.extend(self.remove.iter().map(|key| (key.clone(), Value::Null)));
         let mut patch = serde_json::Map::new();
         if !data.is_empty() {
@@ -209,7 +238,11 @@ fn wanted_signatures(
 }
 
 fn annotation_of(object: &Value) -> Option<&str> {
-    object.get("metadata")?.get("annotations")?.get(EXPIRED_TOKENS_ANNOTATION)?.as_str()
+    object
+        .get("metadata")?
+        .get("annotations")?
+        .get(EXPIRED_TOKENS_ANNOTATION)?
+        .as_str()
 }
 
 fn expired_tokens(
@@ -252,7 +285,10 @@ mod tests {
     }
 
     fn object() -> Value {
-        ClusterInfo { kubeconfig: "kind: Config\n".to_owned() }.to_object()
+        ClusterInfo {
+            kubeconfig: "kind: Config\n".to_owned(),
+        }
+        .to_object()
     }
 
     const NOW: &str = "2026-11-21T10:00:00Z";
@@ -273,7 +309,10 @@ mod tests {
         let keys: Vec<_> = plan.set.keys().map(String::as_str).collect();
         assert_eq!(keys, ["jws-kubeconfig-aaaaaa", "jws-kubeconfig-dddddd"]);
         assert_eq!(plan.remove, ["jws-kubeconfig-eeeeee"]);
-        assert_eq!(plan.annotation.as_deref(), Some("bbbbbb=2026-11-21T09:00:00Z"));
+        assert_eq!(
+            plan.annotation.as_deref(),
+            Some("bbbbbb=2026-11-21T09:00:00Z")
+        );
         assert_eq!(plan.next, Some(at("2026-11-21T11:00:00Z")));
     }
 
@@ -308,7 +347,10 @@ mod tests {
         let end = at("2026-11-21T09:59:59Z");
         let mut cluster_info = object();
         let plan = SignerPlan::compute(&cluster_info, &[], &[(id, end)], at(NOW));
-        assert_eq!(plan.annotation.as_deref(), Some("aaaaaa=2026-11-21T09:59:59Z"));
+        assert_eq!(
+            plan.annotation.as_deref(),
+            Some("aaaaaa=2026-11-21T09:59:59Z")
+        );
         plan.apply(&mut cluster_info);
         let later = plan.next.unwrap();
         let plan = SignerPlan::compute(&cluster_info, &[], &[], later);
@@ -330,7 +372,10 @@ mod tests {
         let mut expired = ExpiredTokens::default();
         for n in 0..100_i64 {
             let id = TokenId::parse(&format!("tok{n:03}")).unwrap();
-            expired.record(&id, at("2026-11-21T00:00:00Z") + SignedDuration::from_mins(n));
+            expired.record(
+                &id,
+                at("2026-11-21T00:00:00Z") + SignedDuration::from_mins(n),
+            );
         }
         expired.prune(at(NOW));
         let kept = ExpiredTokens::parse(&expired.render());

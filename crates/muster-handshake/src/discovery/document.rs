@@ -27,8 +27,10 @@ pub(super) struct Document {
 impl Document {
     /// Reads the answer of `endpoint`, or says what it is instead.
     pub(super) fn read(endpoint: &str, response: Response) -> Result<Self, HandshakeError> {
-        let not_kubernetes =
-            |seen: String| HandshakeError::NotKubernetes { endpoint: endpoint.to_owned(), seen };
+        let not_kubernetes = |seen: String| HandshakeError::NotKubernetes {
+            endpoint: endpoint.to_owned(),
+            seen,
+        };
         let Some(body) = response.json() else {
             return Err(not_kubernetes(describe_foreign(&response)));
         };
@@ -44,11 +46,20 @@ impl Document {
     }
 
     fn of(body: &Value, endpoint: &str) -> Result<Self, HandshakeError> {
-        let text = |key: &str| body.pointer(&format!("/data/{key}")).and_then(Value::as_str);
-        let Some(kubeconfig) = text(KUBECONFIG_KEY) else {
-            return Err(HandshakeError::ClusterInfoMissing { endpoint: endpoint.to_owned() });
+        let text = |key: &str| {
+            body.pointer(&format!("/data/{key}"))
+                .and_then(Value::as_str)
         };
-        let signatures = body.get("data").and_then(Value::as_object).into_iter().flatten();
+        let Some(kubeconfig) = text(KUBECONFIG_KEY) else {
+            return Err(HandshakeError::ClusterInfoMissing {
+                endpoint: endpoint.to_owned(),
+            });
+        };
+        let signatures = body
+            .get("data")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten();
         let metadata = |path: &str| body.get("metadata").and_then(|m| m.get(path));
         Ok(Self {
             kubeconfig: kubeconfig.to_owned(),
@@ -82,12 +93,15 @@ impl Document {
 /// A Kubernetes `Status` in place of cluster-info.
 fn refusal(endpoint: &str, response: Response) -> HandshakeError {
     match response.status {
-        StatusCode::NOT_FOUND => {
-            HandshakeError::ClusterInfoMissing { endpoint: endpoint.to_owned() }
-        }
+        StatusCode::NOT_FOUND => HandshakeError::ClusterInfoMissing {
+            endpoint: endpoint.to_owned(),
+        },
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => HandshakeError::Forbidden {
             what: format!("{PURPOSE} without a credential (public discovery is closed)"),
-            message: response.status_object().map(|text| text.message).unwrap_or_default(),
+            message: response
+                .status_object()
+                .map(|text| text.message)
+                .unwrap_or_default(),
         },
         status if status.is_success() || status.is_redirection() => HandshakeError::NotKubernetes {
             endpoint: endpoint.to_owned(),
@@ -101,7 +115,10 @@ fn refusal(endpoint: &str, response: Response) -> HandshakeError {
 }
 
 fn describe_foreign(response: &Response) -> String {
-    let start: String = String::from_utf8_lossy(&response.body).chars().take(60).collect();
+    let start: String = String::from_utf8_lossy(&response.body)
+        .chars()
+        .take(60)
+        .collect();
     let start = bounded(&start);
     if start.is_empty() {
         format!("it answered {} with no body", response.status)

@@ -4,8 +4,9 @@
 //! chain; read cluster-info anonymously; check its signature with the token; keep only the CA
 //! certificates whose key is pinned; demand that the recorded chain was issued by one of those and
 //! is valid for the typed host. Only then is the connection trusted, and only then may it carry
-//! the token. Deviation from kubeadm: the typed endpoint is used, not the advertised one, and a
-//! pin vouches for no other certificate of the bundle. Knows no socket, clock or TLS library.
+//! the token. Deviations from kubeadm: the typed endpoint is used (the advertised one only on
+//! request, and only when the certificate is not valid for the typed one), and a pin vouches for
+//! no other certificate of the bundle. Knows no socket, clock or TLS library.
 
 use std::mem;
 
@@ -46,6 +47,16 @@ pub enum Trusting {
     WhoeverKnowsTheToken,
 }
 
+/// Which endpoint to go on with, when the typed one and the advertised one differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EndpointChoice {
+    /// The typed one; a certificate that is not valid for it is an error.
+    #[default]
+    Typed,
+    /// The typed one, or the advertised one when the certificate is not valid for the typed one.
+    TypedOrAdvertised,
+}
+
 /// What discovery starts from.
 #[derive(Debug, Clone)]
 pub struct DiscoveryRequest {
@@ -55,8 +66,24 @@ pub struct DiscoveryRequest {
     pub token: BootstrapToken,
     /// Whom to believe.
     pub trusting: Trusting,
+    /// Which endpoint to go on with.
+    pub choice: EndpointChoice,
     /// How long failures that may pass by themselves are retried. Zero tells at once.
     pub patience: SignedDuration,
+}
+
+impl DiscoveryRequest {
+    /// The usual request: only the typed endpoint, and failures are told at once.
+    pub const fn new(endpoint: Endpoint, token: BootstrapToken, trusting: Trusting) -> Self {
+        let (choice, patience) = (EndpointChoice::Typed, SignedDuration::ZERO);
+        Self {
+            endpoint,
+            token,
+            trusting,
+            choice,
+            patience,
+        }
+    }
 }
 
 /// A cluster that proved itself.
@@ -65,7 +92,8 @@ pub struct Trust {
     /// The CA certificates to trust from now on, here and in what the kubelet gets: only pinned
     /// ones, unless the caller chose to believe the token alone.
     pub ca: CertificateBundle,
-    /// The endpoint whose certificate was verified: the typed one.
+    /// The endpoint whose certificate was verified: the typed one, unless the request chose
+    /// otherwise.
     pub endpoint: Endpoint,
     /// The endpoint that cluster-info advertises; the typed one when it names none that is usable.
     pub advertised: Endpoint,
@@ -107,8 +135,10 @@ impl ChainFault {
         server: Option<Timestamp>,
         now: Timestamp,
     ) -> HandshakeError {
-        let untrusted =
-            |reason| HandshakeError::TlsUntrusted { endpoint: endpoint.to_string(), reason };
+        let untrusted = |reason| HandshakeError::TlsUntrusted {
+            endpoint: endpoint.to_string(),
+            reason,
+        };
         match self {
             Self::UnknownIssuer => untrusted("it was not issued by the cluster's CA".to_owned()),
             Self::NameMismatch { names } => HandshakeError::TlsNameMismatch {
@@ -117,9 +147,10 @@ impl ChainFault {
                 names,
                 advertised,
             },
-            Self::OutOfValidity { not_before, not_after } => {
-                out_of_validity(endpoint.to_string(), not_before, not_after, server, now)
-            }
+            Self::OutOfValidity {
+                not_before,
+                not_after,
+            } => out_of_validity(endpoint.to_string(), not_before, not_after, server, now),
             Self::Unusable { reason } => untrusted(reason),
         }
     }
@@ -174,8 +205,18 @@ enum State {
     AwaitingSignature { until: Timestamp },
     /// Waiting before everything is tried again.
     AwaitingNetwork { until: Timestamp },
+    /// A connection to the advertised endpoint is being made for a candidate.
+    Rerouting {
+        candidate: Box<Trust>,
+        date: Option<Timestamp>,
+        dropped: usize,
+    },
     /// The chain is being verified for a candidate.
-    Verifying { candidate: Box<Trust>, date: Option<Timestamp>, dropped: usize },
+    Verifying {
+        candidate: Box<Trust>,
+        date: Option<Timestamp>,
+        dropped: usize,
+    },
     /// Over.
     Finished,
 }
@@ -229,7 +270,9 @@ impl Discovery {
             }
             (State::Connecting, DiscoveryEvent::ConnectFailed(error))
             | (State::Reading, DiscoveryEvent::Answered(Err(error))) => self.failed(error, now),
-            (State::Reading, DiscoveryEvent::Answered(Ok(response))) => self.answered(response, now),
+            (State::Reading, DiscoveryEvent::Answered(Ok(response))) => {
+                self.answered(response, now)
+            }
             (State::AwaitingSignature { until }, DiscoveryEvent::Tick) if now >= until => {
                 self.read_cluster_info()
             }
@@ -237,12 +280,35 @@ impl Discovery {
                 self.state = State::Connecting;
                 vec![DiscoveryEffect::Connect(self.request.endpoint.clone())]
             }
-            (State::Verifying { candidate, dropped, .. }, DiscoveryEvent::ChainVerified) => {
-                trusted(candidate, dropped)
+            (
+                State::Verifying {
+                    candidate, dropped, ..
+                },
+                DiscoveryEvent::ChainVerified,
+            ) => trusted(candidate, dropped),
+            (
+                State::Verifying {
+                    candidate,
+                    date,
+                    dropped,
+                },
+                DiscoveryEvent::ChainRefused(fault),
+            ) => {
+                if self.may_reroute(&candidate, &fault) {
+                    self.reroute(candidate, date, dropped)
+                } else {
+                    finished(Err(self.judge(&candidate, fault, date, now)))
+                }
             }
-            (State::Verifying { candidate, date, .. }, DiscoveryEvent::ChainRefused(fault)) => {
-                finished(Err(self.judge(&candidate, fault, date, now)))
-            }
+            (
+                State::Rerouting {
+                    candidate,
+                    date,
+                    dropped,
+                },
+                DiscoveryEvent::Connected,
+            ) => self.verify(candidate, date, dropped),
+            (State::Rerouting { .. }, DiscoveryEvent::ConnectFailed(error)) => finished(Err(error)),
             (state, _) => {
                 self.state = state;
                 Vec::new()
@@ -268,14 +334,7 @@ impl Discovery {
             None => self.unsigned(&document, date, now),
             Some(signature) => match self.candidate(&document, signature) {
                 Err(error) => finished(Err(error)),
-                Ok((candidate, dropped)) => {
-                    let verify = DiscoveryEffect::VerifyChain {
-                        host: candidate.endpoint.host().clone(),
-                        ca: candidate.ca.clone(),
-                    };
-                    self.state = State::Verifying { candidate, date, dropped };
-                    vec![verify]
-                }
+                Ok((candidate, dropped)) => self.verify(candidate, date, dropped),
             },
         }
     }
@@ -288,7 +347,11 @@ impl Discovery {
         now: Timestamp,
     ) -> Vec<DiscoveryEffect> {
         let id = self.request.token.id().to_string();
-        if let Some(at) = document.expired.as_ref().and_then(|expired| expired.get(&id)) {
+        if let Some(at) = document
+            .expired
+            .as_ref()
+            .and_then(|expired| expired.get(&id))
+        {
             return finished(Err(HandshakeError::TokenExpired { id, at }));
         }
         let young = document
@@ -312,7 +375,9 @@ impl Discovery {
         }
         self.state = State::AwaitingSignature { until };
         if first_seen {
-            vec![DiscoveryEffect::Tell(Progress::SignatureAwaited { token_id: id })]
+            vec![DiscoveryEffect::Tell(Progress::SignatureAwaited {
+                token_id: id,
+            })]
         } else {
             Vec::new()
         }
@@ -377,6 +442,48 @@ impl Discovery {
         Ok(kept)
     }
 
+    fn verify(
+        &mut self,
+        candidate: Box<Trust>,
+        date: Option<Timestamp>,
+        dropped: usize,
+    ) -> Vec<DiscoveryEffect> {
+        let host = candidate.endpoint.host().clone();
+        let ca = candidate.ca.clone();
+        self.state = State::Verifying {
+            candidate,
+            date,
+            dropped,
+        };
+        vec![DiscoveryEffect::VerifyChain { host, ca }]
+    }
+
+    fn may_reroute(&self, candidate: &Trust, fault: &ChainFault) -> bool {
+        self.request.choice == EndpointChoice::TypedOrAdvertised
+            && matches!(fault, ChainFault::NameMismatch { .. })
+            && candidate.endpoint != candidate.advertised
+    }
+
+    fn reroute(
+        &mut self,
+        mut candidate: Box<Trust>,
+        date: Option<Timestamp>,
+        dropped: usize,
+    ) -> Vec<DiscoveryEffect> {
+        let told = Progress::Rerouted {
+            from: candidate.endpoint.to_string(),
+            to: candidate.advertised.to_string(),
+        };
+        candidate.endpoint = candidate.advertised.clone();
+        let connect = DiscoveryEffect::Connect(candidate.endpoint.clone());
+        self.state = State::Rerouting {
+            candidate,
+            date,
+            dropped,
+        };
+        vec![DiscoveryEffect::Tell(told), connect]
+    }
+
     /// Why the recorded chain is refused, in the terms of the user.
     fn judge(
         &self,
@@ -386,9 +493,9 @@ impl Discovery {
         now: Timestamp,
     ) -> HandshakeError {
         let advertised = Some(&candidate.advertised)
-            .filter(|advertised| **advertised != self.request.endpoint)
+            .filter(|advertised| **advertised != candidate.endpoint)
             .map(ToString::to_string);
-        fault.into_error(&self.request.endpoint, advertised, date, now)
+        fault.into_error(&candidate.endpoint, advertised, date, now)
     }
 
     /// Something failed: try again within the patience if that can help, else end.
@@ -417,10 +524,16 @@ fn trusted(trust: Box<Trust>, dropped: usize) -> Vec<DiscoveryEffect> {
     let told = Progress::Trusted {
         endpoint: trust.endpoint.to_string(),
         advertised: trust.advertised.to_string(),
-        ca_pins: pins_for(&trust.ca).iter().map(ToString::to_string).collect(),
+        ca_pins: pins_for(&trust.ca)
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
         dropped_certificates: dropped,
     };
-    vec![DiscoveryEffect::Tell(told), DiscoveryEffect::Finished(Ok(trust))]
+    vec![
+        DiscoveryEffect::Tell(told),
+        DiscoveryEffect::Finished(Ok(trust)),
+    ]
 }
 
 fn finished(result: Result<Box<Trust>, HandshakeError>) -> Vec<DiscoveryEffect> {

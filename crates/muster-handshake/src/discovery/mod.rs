@@ -14,7 +14,8 @@ pub use cluster::{
     ExpiredTokens, SignerPlan,
 };
 pub use joiner::{
-    ChainFault, Discovery, DiscoveryEffect, DiscoveryEvent, DiscoveryRequest, Trust, Trusting,
+    ChainFault, Discovery, DiscoveryEffect, DiscoveryEvent, DiscoveryRequest, EndpointChoice,
+    Trust, Trusting,
 };
 
 /// Path of the ConfigMap that a cluster shows to strangers.

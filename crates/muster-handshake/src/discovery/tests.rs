@@ -45,13 +45,17 @@ fn endpoint() -> Endpoint {
     Endpoint::parse("cp.example:6443").unwrap()
 }
 
+type Mischief = Box<dyn FnMut(usize, &mut Value)>;
+
 /// The cluster half with whatever may go wrong on the way.
 struct Cluster {
     info: Value,
     date: Option<Timestamp>,
     chain: Result<(), ChainFault>,
+    /// The names in the server's certificate, when they are to be looked at.
+    names: Option<Vec<String>>,
     /// What happens to the object before the n-th read (from 0).
-    before_read: Box<dyn FnMut(usize, &mut Value)>,
+    before_read: Mischief,
     reads: usize,
 }
 
@@ -64,13 +68,18 @@ impl Cluster {
             info,
             date: Some(at(NOW)),
             chain: Ok(()),
+            names: None,
             before_read: Box::new(|_, _| {}),
             reads: 0,
         }
     }
 
     fn answer(&mut self, request: &crate::wire::Request) -> Answer {
-        assert_eq!(request.sender, Sender::Nobody, "nothing secret before trust");
+        assert_eq!(
+            request.sender,
+            Sender::Nobody,
+            "nothing secret before trust"
+        );
         assert_eq!(request.path, CLUSTER_INFO_PATH);
         (self.before_read)(self.reads, &mut self.info);
         self.reads += 1;
@@ -99,15 +108,11 @@ struct Outcome {
     told: Vec<Progress>,
     verified_against: Option<CertificateBundle>,
     took: SignedDuration,
+    connected_to: Vec<Endpoint>,
 }
 
 fn request(trusting: Trusting) -> DiscoveryRequest {
-    DiscoveryRequest {
-        endpoint: endpoint(),
-        token: token(TOKEN),
-        trusting,
-        patience: SignedDuration::ZERO,
-    }
+    DiscoveryRequest::new(endpoint(), token(TOKEN), trusting)
 }
 
 fn drive(request: DiscoveryRequest, cluster: &mut Cluster) -> Outcome {
@@ -123,13 +128,14 @@ fn drive_with(
     let mut now = start;
     let (mut machine, mut effects) = Discovery::start(request, now);
     let (mut told, mut verified_against, mut connects) = (Vec::new(), None, 0);
+    let mut connected_to = Vec::new();
     loop {
         let mut events = Vec::new();
         for effect in std::mem::take(&mut effects) {
             match effect {
                 DiscoveryEffect::Tell(progress) => told.push(progress),
                 DiscoveryEffect::Connect(to) => {
-                    assert_eq!(to, endpoint());
+                    connected_to.push(to);
                     events.push(connect(connects));
                     connects += 1;
                 }
@@ -137,21 +143,35 @@ fn drive_with(
                     events.push(DiscoveryEvent::Answered(cluster.answer(&request)));
                 }
                 DiscoveryEffect::VerifyChain { host, ca } => {
-                    assert_eq!(&host, endpoint().host());
                     verified_against = Some(ca);
-                    events.push(match cluster.chain.clone() {
+                    let chain = match &cluster.names {
+                        None => cluster.chain.clone(),
+                        Some(names) if names.contains(&host.to_string()) => Ok(()),
+                        Some(names) => Err(ChainFault::NameMismatch {
+                            names: names.clone(),
+                        }),
+                    };
+                    events.push(match chain {
                         Ok(()) => DiscoveryEvent::ChainVerified,
                         Err(fault) => DiscoveryEvent::ChainRefused(fault),
                     });
                 }
                 DiscoveryEffect::Finished(result) => {
                     let took = now.duration_since(start);
-                    return Outcome { result, told, verified_against, took };
+                    return Outcome {
+                        result,
+                        told,
+                        verified_against,
+                        took,
+                        connected_to,
+                    };
                 }
             }
         }
         if events.is_empty() {
-            now = machine.deadline().expect("a machine that asks for nothing waits for a time");
+            now = machine
+                .deadline()
+                .expect("a machine that asks for nothing waits for a time");
             events.push(DiscoveryEvent::Tick);
         }
         for event in events {
@@ -179,7 +199,13 @@ fn the_right_token_and_pin_lead_to_trust() {
     assert_eq!(trust.endpoint, endpoint());
     assert_eq!(trust.cluster_name, "kubernetes");
     assert_eq!(trust.ca.len(), 1);
-    assert!(matches!(outcome.told.last(), Some(Progress::Trusted { dropped_certificates: 0, .. })));
+    assert!(matches!(
+        outcome.told.last(),
+        Some(Progress::Trusted {
+            dropped_certificates: 0,
+            ..
+        })
+    ));
 }
 
 #[test]
@@ -195,7 +221,13 @@ fn a_pin_vouches_for_no_neighbour_in_the_bundle() {
     let kept = CertificateBundle::from(pinned.certificate().clone());
     assert_eq!(outcome.result.unwrap().ca, kept);
     assert_eq!(outcome.verified_against, Some(kept));
-    assert!(matches!(outcome.told.last(), Some(Progress::Trusted { dropped_certificates: 1, .. })));
+    assert!(matches!(
+        outcome.told.last(),
+        Some(Progress::Trusted {
+            dropped_certificates: 1,
+            ..
+        })
+    ));
 }
 
 #[test]
@@ -205,7 +237,10 @@ fn a_wrong_pin_is_told_with_the_pins_seen() {
     let outcome = joined(&mut cluster, vec![expected]);
     assert_eq!(
         outcome.result.unwrap_err(),
-        HandshakeError::PinMismatch { expected: vec![expected], seen: vec![seen] }
+        HandshakeError::PinMismatch {
+            expected: vec![expected],
+            seen: vec![seen]
+        }
     );
     assert_eq!(outcome.verified_against, None);
 }
@@ -224,26 +259,42 @@ fn an_unknown_token_is_told_within_half_a_second_when_others_are_signed() {
     let bundle = CertificateBundle::from(authority(1).certificate().clone());
     let mut cluster = Cluster::of(&bundle, &[other]);
     let outcome = joined(&mut cluster, vec![pin]);
-    let HandshakeError::TokenUnknown { id, others: 1, may_have_expired: false } =
-        outcome.result.unwrap_err()
+    let HandshakeError::TokenUnknown {
+        id,
+        others: 1,
+        may_have_expired: false,
+    } = outcome.result.unwrap_err()
     else {
         panic!("wrong error")
     };
     assert_eq!(id, "abcdef");
-    assert!(outcome.took < SignedDuration::from_millis(500), "{:?}", outcome.took);
+    assert!(
+        outcome.took < SignedDuration::from_millis(500),
+        "{:?}",
+        outcome.took
+    );
 }
 
 #[test]
 fn a_foreign_cluster_that_tells_no_expiries_leaves_the_question_open() {
     let (mut cluster, pin) = good();
-    cluster.info["metadata"].as_object_mut().unwrap().remove("annotations");
-    cluster.info["data"].as_object_mut().unwrap().remove("jws-kubeconfig-abcdef");
+    cluster.info["metadata"]
+        .as_object_mut()
+        .unwrap()
+        .remove("annotations");
+    cluster.info["data"]
+        .as_object_mut()
+        .unwrap()
+        .remove("jws-kubeconfig-abcdef");
     let outcome = joined(&mut cluster, vec![pin]);
     let error = outcome.result.unwrap_err();
     assert_eq!(error.id(), "token-unknown");
     assert!(error.to_string().contains("or has expired"), "{error}");
     assert!(outcome.took <= SignedDuration::from_secs(2));
-    assert!(outcome.took > SignedDuration::from_secs(1), "nobody is signed: the signer gets time");
+    assert!(
+        outcome.took > SignedDuration::from_secs(1),
+        "nobody is signed: the signer gets time"
+    );
 }
 
 #[test]
@@ -256,7 +307,10 @@ fn an_expired_token_is_told_at_once_with_its_time() {
     let outcome = joined(&mut cluster, vec![CaPin::of(authority(1).certificate())]);
     assert_eq!(
         outcome.result.unwrap_err(),
-        HandshakeError::TokenExpired { id: "abcdef".into(), at: end }
+        HandshakeError::TokenExpired {
+            id: "abcdef".into(),
+            at: end
+        }
     );
     assert_eq!(outcome.took, SignedDuration::ZERO);
 }
@@ -265,7 +319,10 @@ fn an_expired_token_is_told_at_once_with_its_time() {
 fn a_token_that_is_signed_a_moment_later_is_waited_for() {
     let (mut cluster, pin) = good();
     let signature = cluster.info["data"]["jws-kubeconfig-abcdef"].take();
-    cluster.info["data"].as_object_mut().unwrap().remove("jws-kubeconfig-abcdef");
+    cluster.info["data"]
+        .as_object_mut()
+        .unwrap()
+        .remove("jws-kubeconfig-abcdef");
     cluster.before_read = Box::new(move |n, info| {
         if n == 3 {
             info["data"]["jws-kubeconfig-abcdef"] = signature.clone();
@@ -274,7 +331,11 @@ fn a_token_that_is_signed_a_moment_later_is_waited_for() {
     let outcome = joined(&mut cluster, vec![pin]);
     outcome.result.unwrap();
     let awaited = |p: &&Progress| matches!(p, Progress::SignatureAwaited { .. });
-    assert_eq!(outcome.told.iter().filter(awaited).count(), 1, "told once, not at every read");
+    assert_eq!(
+        outcome.told.iter().filter(awaited).count(),
+        1,
+        "told once, not at every read"
+    );
 }
 
 #[test]
@@ -289,7 +350,10 @@ fn a_wrong_secret_half_is_a_wrong_signature() {
 #[test]
 fn a_tampered_kubeconfig_is_refused_even_with_the_right_pin() {
     let (mut cluster, pin) = good();
-    let text = cluster.info["data"]["kubeconfig"].as_str().unwrap().replace("cp.example", "evil");
+    let text = cluster.info["data"]["kubeconfig"]
+        .as_str()
+        .unwrap()
+        .replace("cp.example", "evil");
     cluster.info["data"]["kubeconfig"] = json!(text);
     let outcome = joined(&mut cluster, vec![pin]);
     assert_eq!(outcome.result.unwrap_err().id(), "signature-invalid");
@@ -322,7 +386,11 @@ fn what_answers_is_told_apart() {
         (302, String::new(), "not-kubernetes"),
         (200, r#"{"hello":"world"}"#.to_owned(), "not-kubernetes"),
         (200, "[]".to_owned(), "not-kubernetes"),
-        (200, r#"{"kind":"ConfigMap","data":{}}"#.to_owned(), "cluster-info-missing"),
+        (
+            200,
+            r#"{"kind":"ConfigMap","data":{}}"#.to_owned(),
+            "cluster-info-missing",
+        ),
         (404, status("NotFound"), "cluster-info-missing"),
         (401, status("Unauthorized"), "forbidden"),
         (403, status("Forbidden"), "forbidden"),
@@ -341,8 +409,13 @@ fn the_recorded_chain_decides_at_last() {
         cluster.date = date.map(at);
         joined(&mut cluster, vec![pin]).result.unwrap_err()
     };
-    assert_eq!(refused(ChainFault::UnknownIssuer, Some(NOW)).id(), "tls-untrusted");
-    let names = ChainFault::NameMismatch { names: vec!["10.0.0.1".into()] };
+    assert_eq!(
+        refused(ChainFault::UnknownIssuer, Some(NOW)).id(),
+        "tls-untrusted"
+    );
+    let names = ChainFault::NameMismatch {
+        names: vec!["10.0.0.1".into()],
+    };
     assert_eq!(refused(names, Some(NOW)).id(), "tls-name-mismatch");
     // The local clock is NOW in all of these; the server's is the Date.
     let validity = |from: &str, to: &str| ChainFault::OutOfValidity {
@@ -351,11 +424,47 @@ fn the_recorded_chain_decides_at_last() {
     };
     let future = || validity("2027-01-01T00:00:00Z", "2028-01-01T00:00:00Z");
     let past = || validity("2024-01-01T00:00:00Z", "2025-01-01T00:00:00Z");
-    assert_eq!(refused(future(), Some("2027-06-01T00:00:00Z")).id(), "clock-skew");
+    assert_eq!(
+        refused(future(), Some("2027-06-01T00:00:00Z")).id(),
+        "clock-skew"
+    );
     assert_eq!(refused(future(), None).id(), "clock-skew");
-    assert_eq!(refused(past(), Some("2024-06-01T00:00:00Z")).id(), "clock-skew");
+    assert_eq!(
+        refused(past(), Some("2024-06-01T00:00:00Z")).id(),
+        "clock-skew"
+    );
     assert_eq!(refused(past(), Some(NOW)).id(), "tls-untrusted");
     assert_eq!(refused(past(), None).id(), "tls-untrusted");
+}
+
+#[test]
+fn the_advertised_endpoint_is_used_on_request_and_only_for_a_wrong_name() {
+    let typed = Endpoint::parse("nat.example:443").unwrap();
+    let with = |choice, names: &[&str]| {
+        let (mut cluster, pin) = good();
+        cluster.names = Some(names.iter().map(|name| (*name).to_owned()).collect());
+        let mut request = request(Trusting::Pins(vec![pin]));
+        request.endpoint = typed.clone();
+        request.choice = choice;
+        drive(request, &mut cluster)
+    };
+    let error = with(EndpointChoice::Typed, &["cp.example"])
+        .result
+        .unwrap_err();
+    assert!(
+        error.remedy().contains("cp.example:6443"),
+        "{}",
+        error.remedy()
+    );
+
+    let both = EndpointChoice::TypedOrAdvertised;
+    let outcome = with(both, &["cp.example"]);
+    assert_eq!(outcome.result.unwrap().endpoint, endpoint());
+    assert_eq!(outcome.connected_to, [typed.clone(), endpoint()]);
+    let outcome = with(both, &["nat.example", "cp.example"]);
+    assert_eq!(outcome.result.unwrap().endpoint, typed);
+    let outcome = with(both, &["elsewhere"]);
+    assert_eq!(outcome.result.unwrap_err().id(), "tls-name-mismatch");
 }
 
 #[test]
@@ -366,15 +475,20 @@ fn a_network_failure_is_told_at_once_or_retried_within_the_patience() {
         })
     };
     let (mut cluster, pin) = good();
-    let outcome =
-        drive_with(request(Trusting::Pins(vec![pin])), &mut cluster, |_| refused());
+    let outcome = drive_with(request(Trusting::Pins(vec![pin])), &mut cluster, |_| {
+        refused()
+    });
     assert_eq!(outcome.result.unwrap_err().id(), "connection-refused");
     assert_eq!(outcome.took, SignedDuration::ZERO);
 
     let mut patient = request(Trusting::Pins(vec![pin]));
     patient.patience = SignedDuration::from_secs(5);
     let outcome = drive_with(patient.clone(), &mut cluster, |n| {
-        if n < 4 { refused() } else { DiscoveryEvent::Connected }
+        if n < 4 {
+            refused()
+        } else {
+            DiscoveryEvent::Connected
+        }
     });
     outcome.result.unwrap();
     let outcome = drive_with(patient, &mut cluster, |_| refused());
@@ -404,7 +518,11 @@ fn our_signer_signs_as_kubernetes_does() {
     let secret = BootstrapTokenSecret::new(token(TOKEN));
     let plan = SignerPlan::compute(&info, &[secret], &[], at(NOW));
     assert_eq!(json!(plan.set["jws-kubeconfig-abcdef"]), theirs);
-    assert_eq!(plan.remove.len(), 4, "the other tokens are not in this cluster");
+    assert_eq!(
+        plan.remove.len(),
+        4,
+        "the other tokens are not in this cluster"
+    );
 }
 
 #[test]

@@ -5,9 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use muster_identity::{CertificateBundle, Kubeconfig, NodeName, Secret};
-use muster_net::{
-    ApiClient, ApiError, Identity, RetryPolicy, WatchEvent, client_from_file,
-};
+use muster_net::{ApiClient, ApiError, Identity, RetryPolicy, WatchEvent, client_from_file};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -40,7 +38,10 @@ async fn requests_side_by_side_share_one_http_2_connection() {
 #[tokio::test]
 async fn idle_http_1_connections_are_used_again() {
     let world = World::new();
-    let speech = Speech { alpn: H1, ..world.speech() };
+    let speech = Speech {
+        alpn: H1,
+        ..world.speech()
+    };
     let server = Server::start(speech, Arc::new(|_| Reply::Json(200, json!({})))).await;
     let client = client(&world, &server);
     for _ in 0..5 {
@@ -54,7 +55,10 @@ async fn a_status_of_the_server_keeps_its_code_and_reason() {
     let world = World::new();
     let reply = |_| Reply::Json(409, status(409, "AlreadyExists"));
     let server = Server::start(world.speech(), Arc::new(reply)).await;
-    let error = client(&world, &server).create::<Value>("/api", &json!({})).await.unwrap_err();
+    let error = client(&world, &server)
+        .create::<Value>("/api", &json!({}))
+        .await
+        .unwrap_err();
     assert!(error.is_already_exists(), "{error:?}");
     assert!(!error.is_conflict());
     assert_eq!(error.into_handshake("create it").id(), "server-error");
@@ -67,7 +71,10 @@ async fn a_server_of_another_ca_or_name_is_refused_with_its_id() {
     let misnamed = world.speech_for(&world.ca, &["elsewhere"], &[], None);
     for (speech, id) in [(foreign, "tls-untrusted"), (misnamed, "tls-name-mismatch")] {
         let server = Server::start(speech, world.handler()).await;
-        let error = client(&world, &server).get::<Value>("/api").await.unwrap_err();
+        let error = client(&world, &server)
+            .get::<Value>("/api")
+            .await
+            .unwrap_err();
         assert_eq!(error.into_handshake("ask").id(), id);
         assert!(server.seen().is_empty());
     }
@@ -86,10 +93,16 @@ async fn a_read_survives_overload_and_a_deed_is_not_repeated_blindly() {
     });
     let server = Server::start(world.speech(), handler).await;
     let client = client(&world, &server);
-    assert_eq!(client.get::<Value>("/api").await.unwrap(), json!({"ok": true}));
+    assert_eq!(
+        client.get::<Value>("/api").await.unwrap(),
+        json!({"ok": true})
+    );
     assert_eq!(count.load(Ordering::SeqCst), 4);
     count.store(2, Ordering::SeqCst);
-    let error = client.create::<Value>("/api", &json!({})).await.unwrap_err();
+    let error = client
+        .create::<Value>("/api", &json!({}))
+        .await
+        .unwrap_err();
     assert_eq!(error.code(), Some(500));
     assert_eq!(count.load(Ordering::SeqCst), 3);
 }
@@ -117,8 +130,7 @@ async fn a_server_that_never_answers_is_given_up() {
     let receiver = std::sync::Mutex::new(Some(receiver));
     let handler = Arc::new(move |_| Reply::Lines(receiver.lock().unwrap().take().unwrap()));
     let server = Server::start(world.speech(), handler).await;
-    let client = client(&world, &server)
-        .with_policy(RetryPolicy::once(Duration::from_millis(300)));
+    let client = client(&world, &server).with_policy(RetryPolicy::once(Duration::from_millis(300)));
     let error = client.get::<Value>("/api").await.unwrap_err();
     assert_eq!(error.into_handshake("ask").id(), "timeout");
     drop(sender);
@@ -131,18 +143,33 @@ async fn a_watch_delivers_events_until_its_version_is_gone() {
         let (sender, receiver) = mpsc::unbounded_channel();
         let receiver = std::sync::Mutex::new(Some(receiver));
         let handler = Arc::new(move |_| Reply::Lines(receiver.lock().unwrap().take().unwrap()));
-        let server = Server::start(Speech { alpn, ..world.speech() }, handler).await;
-        let mut watch = client(&world, &server).watch("/api/v1/nodes?watch=true").await.unwrap();
+        let server = Server::start(
+            Speech {
+                alpn,
+                ..world.speech()
+            },
+            handler,
+        )
+        .await;
+        let mut watch = client(&world, &server)
+            .watch("/api/v1/nodes?watch=true")
+            .await
+            .unwrap();
         let object = |version: &str| json!({"metadata": {"resourceVersion": version}});
         let send = |kind: &str, object: Value| {
-            sender.send(json!({"type": kind, "object": object})).unwrap();
+            sender
+                .send(json!({"type": kind, "object": object}))
+                .unwrap();
         };
         send("ADDED", object("5"));
         let event = watch.next().await.unwrap().unwrap();
         assert_eq!(event, WatchEvent::Added(object("5")));
         assert_eq!(event.resource_version(), Some("5"));
         send("BOOKMARK", object("9"));
-        assert_eq!(watch.next().await.unwrap().unwrap(), WatchEvent::Bookmark(object("9")));
+        assert_eq!(
+            watch.next().await.unwrap().unwrap(),
+            WatchEvent::Bookmark(object("9"))
+        );
         send("ERROR", status(410, "Expired"));
         let error = watch.next().await.unwrap().unwrap_err();
         assert!(error.is_expired(), "{error:?}");
@@ -154,8 +181,14 @@ async fn a_watch_delivers_events_until_its_version_is_gone() {
 async fn a_watch_of_a_foreign_body_is_an_error_not_a_hang() {
     let world = World::new();
     let server = Server::start(world.speech(), Arc::new(|_| Reply::Text(200, "hello\n"))).await;
-    let mut watch = client(&world, &server).watch("/x?watch=true").await.unwrap();
-    assert!(matches!(watch.next().await, Some(Err(ApiError::Decode { .. }))));
+    let mut watch = client(&world, &server)
+        .watch("/x?watch=true")
+        .await
+        .unwrap();
+    assert!(matches!(
+        watch.next().await,
+        Some(Err(ApiError::Decode { .. }))
+    ));
 }
 
 #[tokio::test]
@@ -172,7 +205,10 @@ async fn a_kubeconfig_leads_to_a_client_with_files_relative_to_it() {
         Kubeconfig::for_client_files(&url, &world.bundle(), "client.pem", "client.pem");
     std::fs::write(&path, kubeconfig.to_yaml().expose()).unwrap();
     let client = client_from_file(&path).unwrap();
-    let error = client.get::<Value>("/api/v1/nodes/node7").await.unwrap_err();
+    let error = client
+        .get::<Value>("/api/v1/nodes/node7")
+        .await
+        .unwrap_err();
     assert!(error.is_not_found(), "{error:?}");
     assert_eq!(server.seen()[0].user.as_deref(), Some("system:node:node7"));
 }

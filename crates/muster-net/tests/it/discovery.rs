@@ -29,7 +29,12 @@ async fn a_port_where_nobody_listens() {
     let port = listener.local_addr().unwrap().port();
     drop(listener);
     let error = fails(asking(loopback(port), any_pin())).await;
-    assert_eq!(error, HandshakeError::ConnectionRefused { endpoint: format!("127.0.0.1:{port}") });
+    assert_eq!(
+        error,
+        HandshakeError::ConnectionRefused {
+            endpoint: format!("127.0.0.1:{port}")
+        }
+    );
 }
 
 #[tokio::test]
@@ -51,10 +56,29 @@ async fn a_name_without_an_address() {
 async fn a_server_that_accepts_and_says_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let limits = DialLimits { handshake: Duration::from_millis(100), ..DialLimits::default() };
+    let limits = DialLimits {
+        handshake: Duration::from_millis(100),
+        ..DialLimits::default()
+    };
     let request = asking(loopback(port), any_pin());
-    let error = discover_within(request, limits, &mut |_| {}).await.unwrap_err();
+    let error = discover_within(request.clone(), limits, &mut |_| {})
+        .await
+        .unwrap_err();
     assert_eq!(error.id(), "timeout", "{error}");
+    // When it takes longer, a person hears of it before it is over.
+    let (told, mut tell) = crate::world::ear();
+    let limits = DialLimits {
+        handshake: Duration::from_millis(1500),
+        ..DialLimits::default()
+    };
+    discover_within(request, limits, &mut tell)
+        .await
+        .unwrap_err();
+    let told = told.lock().unwrap();
+    assert!(matches!(
+        told[1],
+        muster_handshake::Progress::NoAnswerYet { id: "timeout", .. }
+    ));
     drop(listener);
 }
 
@@ -122,7 +146,9 @@ async fn a_wrong_pin() {
     let world = World::new();
     let server = world.serve().await;
     let error = fails(asking(loopback(server.port), any_pin())).await;
-    let HandshakeError::PinMismatch { seen, .. } = &error else { panic!("{error}") };
+    let HandshakeError::PinMismatch { seen, .. } = &error else {
+        panic!("{error}")
+    };
     assert_eq!(*seen, [world.pin()]);
 }
 
@@ -155,7 +181,13 @@ async fn a_certificate_for_another_name_points_to_the_advertised_endpoint() {
     let speech = world.speech_for(&world.ca, &["cp.example"], &["10.9.8.7"], None);
     let server = Server::start(speech, world.handler()).await;
     let error = fails(asking(loopback(server.port), world.pin())).await;
-    let HandshakeError::TlsNameMismatch { names, host, advertised, .. } = &error else {
+    let HandshakeError::TlsNameMismatch {
+        names,
+        host,
+        advertised,
+        ..
+    } = &error
+    else {
         panic!("{error}")
     };
     assert_eq!(names, &["cp.example", "10.9.8.7"]);
@@ -190,7 +222,11 @@ async fn a_clock_that_is_wrong_and_a_certificate_that_is_really_old() {
     // The clock of this machine is right, so a server a month ahead plays the right one.
     let mut ahead = world.speech_for(&world.ca, &[], &local, days(20, 60));
     let month_ahead = now() + SignedDuration::from_hours(24 * 30);
-    ahead.date = Some(month_ahead.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string());
+    ahead.date = Some(
+        month_ahead
+            .strftime("%a, %d %b %Y %H:%M:%S GMT")
+            .to_string(),
+    );
     let server = Server::start(ahead, world.handler()).await;
     let error = fails(asking(loopback(server.port), world.pin())).await;
     assert_eq!(error.id(), "clock-skew", "{error}");
@@ -209,7 +245,10 @@ async fn a_foreign_chain_is_foreign_even_when_it_is_expired_too() {
     let speech = world.speech_for(&authority(), &[], &["127.0.0.1"], days(-20, -10));
     let server = Server::start(speech, world.handler()).await;
     let error = fails(asking(loopback(server.port), world.pin())).await;
-    assert!(error.to_string().contains("not issued by the cluster's CA"), "{error}");
+    assert!(
+        error.to_string().contains("not issued by the cluster's CA"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -224,9 +263,10 @@ async fn a_server_that_comes_up_within_the_patience_is_waited_for() {
     let join = discover(request, &mut tell);
     let comes_up = async {
         loop {
-            let refused = told.lock().unwrap().iter().any(|progress| {
-                matches!(progress, muster_handshake::Progress::Retrying { .. })
-            });
+            let refused =
+                told.lock().unwrap().iter().any(|progress| {
+                    matches!(progress, muster_handshake::Progress::Retrying { .. })
+                });
             if refused {
                 return Server::start_on(port, world.speech(), world.handler()).await;
             }

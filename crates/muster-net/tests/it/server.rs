@@ -41,7 +41,9 @@ impl Seen {
     }
 
     pub(crate) fn bearer(&self) -> Option<&str> {
-        self.headers.get("authorization").and_then(|value| value.to_str().ok())
+        self.headers
+            .get("authorization")
+            .and_then(|value| value.to_str().ok())
     }
 }
 
@@ -90,12 +92,20 @@ impl Server {
             // Connections die with the server.
             let mut connections = tokio::task::JoinSet::new();
             loop {
-                let Ok((stream, _)) = listener.accept().await else { return };
-                let (acceptor, log, handler, date) =
-                    (acceptor.clone(), Arc::clone(&log), Arc::clone(&handler), date.clone());
+                let Ok((stream, _)) = listener.accept().await else {
+                    return;
+                };
+                let (acceptor, log, handler, date) = (
+                    acceptor.clone(),
+                    Arc::clone(&log),
+                    Arc::clone(&handler),
+                    date.clone(),
+                );
                 let number = count.fetch_add(1, Ordering::SeqCst);
                 connections.spawn(async move {
-                    let Ok(tls) = acceptor.accept(stream).await else { return };
+                    let Ok(tls) = acceptor.accept(stream).await else {
+                        return;
+                    };
                     let user = tls.get_ref().1.peer_certificates().map(|chain| {
                         let leaf = Certificate::from_der(&chain[0]).unwrap();
                         leaf.subject().common_name.clone()
@@ -150,7 +160,9 @@ fn config(speech: Speech) -> ServerConfig {
         Some(ca) => {
             let mut roots = rustls::RootCertStore::empty();
             for certificate in ca.certificates() {
-                roots.add(CertificateDer::from(certificate.der().to_vec())).unwrap();
+                roots
+                    .add(CertificateDer::from(certificate.der().to_vec()))
+                    .unwrap();
             }
             let verifier = WebPkiClientVerifier::builder_with_provider(
                 Arc::new(roots),
@@ -161,16 +173,37 @@ fn config(speech: Speech) -> ServerConfig {
     };
     let chain = vec![CertificateDer::from(speech.certificate.der().to_vec())];
     let key = PrivatePkcs8KeyDer::from(speech.key.pkcs8_der().expose().clone());
-    let mut config = builder.with_single_cert(chain, PrivateKeyDer::from(key)).unwrap();
-    config.alpn_protocols = speech.alpn.iter().map(|protocol| protocol.to_vec()).collect();
+    let mut config = builder
+        .with_single_cert(chain, PrivateKeyDer::from(key))
+        .unwrap();
+    config.alpn_protocols = speech
+        .alpn
+        .iter()
+        .map(|protocol| protocol.to_vec())
+        .collect();
     config
 }
 
 async fn read(connection: usize, user: Option<String>, request: Request<Incoming>) -> Seen {
     let (parts, body) = request.into_parts();
-    let path = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
-    let body = body.collect().await.map(|all| all.to_bytes().to_vec()).unwrap_or_default();
-    Seen { connection, method: parts.method, path, headers: parts.headers, body, user }
+    let path = parts
+        .uri
+        .path_and_query()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let body = body
+        .collect()
+        .await
+        .map(|all| all.to_bytes().to_vec())
+        .unwrap_or_default();
+    Seen {
+        connection,
+        method: parts.method,
+        path,
+        headers: parts.headers,
+        body,
+        user,
+    }
 }
 
 fn render(reply: Reply, date: Option<String>) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
@@ -182,9 +215,10 @@ fn render(reply: Reply, date: Option<String>) -> Response<UnsyncBoxBody<Bytes, I
     let full = |text: String| Full::new(Bytes::from(text)).boxed_unsync();
     let json = "application/json";
     let response = match reply {
-        Reply::Json(code, value) => {
-            builder.status(code).header("content-type", json).body(full(value.to_string()))
-        }
+        Reply::Json(code, value) => builder
+            .status(code)
+            .header("content-type", json)
+            .body(full(value.to_string())),
         Reply::Text(code, text) => builder.status(code).body(full(text.to_owned())),
         Reply::RetryAfter(code, seconds, value) => builder
             .status(code)

@@ -94,7 +94,10 @@ impl World {
             watchers: Vec::new(),
             version: 10,
         };
-        Arc::new(Self { ca, state: Mutex::new(state) })
+        Arc::new(Self {
+            ca,
+            state: Mutex::new(state),
+        })
     }
 
     pub(crate) fn pin(&self) -> CaPin {
@@ -124,7 +127,10 @@ impl World {
         let key = PrivateKey::generate(&mut entropy()).unwrap();
         let sans = SubjectAltNames {
             dns: names.iter().map(|name| (*name).to_owned()).collect(),
-            ip: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+            ip: addresses
+                .iter()
+                .map(|address| address.parse().unwrap())
+                .collect(),
             ..SubjectAltNames::default()
         };
         let life = SignedDuration::from_hours(24);
@@ -132,11 +138,20 @@ impl World {
             IssueRequest::server("kube-apiserver", sans, key.public_key().clone(), life);
         let mut issued_at = now();
         if let Some((not_before, not_after)) = validity {
-            request.validity = Validity::Between { not_before, not_after };
+            request.validity = Validity::Between {
+                not_before,
+                not_after,
+            };
             issued_at = not_before;
         }
         let certificate = ca.issue(&request, issued_at, &mut entropy()).unwrap();
-        Speech { certificate, key, alpn: H2, client_ca: Some(self.bundle()), date: None }
+        Speech {
+            certificate,
+            key,
+            alpn: H2,
+            client_ca: Some(self.bundle()),
+            date: None,
+        }
     }
 
     pub(crate) fn client_certificate(&self, user: &NodeName) -> (Certificate, PrivateKey) {
@@ -233,8 +248,13 @@ impl World {
     fn sign(&self, object: &mut Value) {
         let request = ReceivedRequest::of(object).unwrap();
         let issue =
-            request.signer.issue_request(&request.csr, &request.order, MAX_CERTIFICATE_LIFE);
-        let certificate = self.ca.issue(&issue.unwrap(), now(), &mut entropy()).unwrap();
+            request
+                .signer
+                .issue_request(&request.csr, &request.order, MAX_CERTIFICATE_LIFE);
+        let certificate = self
+            .ca
+            .issue(&issue.unwrap(), now(), &mut entropy())
+            .unwrap();
         put_certificate(object, &certificate);
     }
 }
@@ -251,12 +271,8 @@ pub(crate) fn loopback(port: u16) -> Endpoint {
 }
 
 pub(crate) fn asking(endpoint: Endpoint, pin: CaPin) -> DiscoveryRequest {
-    DiscoveryRequest {
-        endpoint,
-        token: BootstrapToken::parse(TOKEN).unwrap(),
-        trusting: Trusting::Pins(vec![pin]),
-        patience: SignedDuration::ZERO,
-    }
+    let token = BootstrapToken::parse(TOKEN).unwrap();
+    DiscoveryRequest::new(endpoint, token, Trusting::Pins(vec![pin]))
 }
 
 pub(crate) fn node() -> NodeName {
@@ -264,9 +280,13 @@ pub(crate) fn node() -> NodeName {
 }
 
 pub(crate) fn bootstrap_request(key: &PrivateKey) -> TlsBootstrapRequest {
+    bootstrap_as(node(), key)
+}
+
+pub(crate) fn bootstrap_as(node: NodeName, key: &PrivateKey) -> TlsBootstrapRequest {
     TlsBootstrapRequest {
-        node: node(),
-        wish: client_wish(&node(), key).unwrap(),
+        wish: client_wish(&node, key).unwrap(),
+        node,
         existing_node: ExistingNode::Refuse,
         deadline: now() + SignedDuration::from_secs(60),
     }
