@@ -11,6 +11,7 @@
 mod decode;
 mod encode;
 mod time;
+mod values;
 mod wire;
 
 #[cfg(test)]

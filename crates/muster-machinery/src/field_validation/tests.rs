@@ -113,6 +113,8 @@ fn what_is_not_one_json_document_is_an_error() {
 fn findings_are_bounded() {
     let text = format!("{{{}\"z\": 1}}", r#""a": 1, "#.repeat(500));
     assert_eq!(pod(&text).strict.len(), MAX_FINDINGS);
+    let long = "é".repeat(5_000);
+    assert!(pod(&json!({ long: 1 }).to_string()).strict[0].len() < 1_100);
 }
 
 #[test]

@@ -188,9 +188,10 @@ impl Seed {
     fn find(&mut self, what: &str, member: &str) {
         if self.findings.strict.len() < MAX_FINDINGS {
             let dot = if self.path.is_empty() { "" } else { "." };
+            let (path, member) = (shortened(&self.path), shortened(member));
             self.findings
                 .strict
-                .push(format!("{what} field \"{}{dot}{member}\"", self.path));
+                .push(format!("{what} field \"{path}{dot}{member}\""));
         }
     }
 
@@ -267,7 +268,7 @@ impl Seed {
             (Shape::One, _, Some(Form::IntOrString))
             | (Shape::One, Some(Kind::String) | None, None) => {}
             (Shape::One, _, Some(Form::Time | Form::MicroTime))
-                if text.parse::<jiff::Timestamp>().is_err() =>
+                if crate::rfc3339::parse(text).is_none() =>
             {
                 self.refuse(|_| {
                     format!("parsing time {text:?} as \"2006-01-02T15:04:05Z07:00\": not a time")
@@ -286,6 +287,15 @@ impl Seed {
             _ => self.mismatch("string"),
         }
     }
+}
+
+/// Member names may be as long as the body; a finding quotes the end of a path and no more than this of it.
+const MAX_QUOTED: usize = 1024;
+
+fn shortened(text: &str) -> &str {
+    let start = text.len().saturating_sub(MAX_QUOTED);
+    let start = (start..=text.len()).find(|at| text.is_char_boundary(*at));
+    start.and_then(|start| text.get(start..)).unwrap_or(text)
 }
 
 fn push_name(path: &mut String, name: &str) {

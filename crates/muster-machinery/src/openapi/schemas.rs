@@ -16,8 +16,8 @@ const STATUS: &str = "k8s.io.apimachinery.pkg.apis.meta.v1.Status";
 /// The component name of a message: upstream's, with the domain reversed.
 pub(super) fn component(message: &Message) -> String {
     let name = message.name().replace('_', "-");
-    name.strip_prefix("k8s.io.")
-        .map_or(name.clone(), |rest| format!("io.k8s.{rest}"))
+    let rest = name.strip_prefix("k8s.io.").unwrap_or(&name);
+    format!("io.k8s.{rest}")
 }
 
 /// The component name of a kind; custom kinds get one made of their group.

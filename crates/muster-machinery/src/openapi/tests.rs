@@ -94,6 +94,28 @@ fn every_published_kind_can_be_explained() {
 }
 
 #[test]
+fn every_kind_of_the_resource_table_is_in_the_schema_table() {
+    for resource in resources::all() {
+        let (group, version) = (&*resource.group, &*resource.version);
+        let found = schema::table().by_kind(group, version, &resource.kind);
+        assert!(found.is_some(), "{group}/{version} {}", resource.kind);
+        for subresource in &resource.subresources {
+            let (group, version) = match &subresource.group_version {
+                Some((group, version)) => (&**group, &**version),
+                None => (group, version),
+            };
+            let found = schema::table().by_kind(group, version, &subresource.kind);
+            assert!(
+                found.is_some(),
+                "{group}/{version} {} of {}",
+                subresource.kind,
+                resource.plural
+            );
+        }
+    }
+}
+
+#[test]
 fn patches_take_field_validation_and_strategic_merges() {
     let json = document("apps", "v1").to_json();
     let patch = &json["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];

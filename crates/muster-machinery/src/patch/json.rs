@@ -3,7 +3,8 @@
 //! Knows no schema. Bounds what a small patch can do: the number of operations, what `copy` and `move` may duplicate or
 //! walk over, and the depth they may build.
 
-use json_patch::{Patch, PatchOperation};
+use json_patch::jsonptr::Pointer;
+use json_patch::{AddOperation, Patch, PatchOperation, ReplaceOperation};
 use serde_json::Value;
 
 use super::PatchError;
@@ -11,7 +12,7 @@ use super::PatchError;
 /// The most operations in one patch, as in kube-apiserver.
 pub const MAX_OPERATIONS: usize = 10_000;
 
-/// The most JSON values that the `copy` and `move` operations of one patch may touch together.
+/// The most JSON values that the operations of one patch may copy, move or shift together.
 pub const MAX_COPIED_VALUES: usize = 200_000;
 
 /// The deepest JSON that a patch may build; `serde_json` reads no deeper text either.
@@ -45,18 +46,37 @@ pub fn apply(mut object: Value, patch: &[u8]) -> Result<Value, PatchError> {
 
 /// `None` when the operation would exceed a limit. Operations that do not apply pass: the patch itself reports them.
 fn guard(object: &Value, operation: &PatchOperation, budget: &mut usize) -> Option<()> {
-    let (value, path) = match operation {
-        PatchOperation::Add(op) => (Some(&op.value), &op.path),
-        PatchOperation::Replace(op) => (Some(&op.value), &op.path),
-        PatchOperation::Move(op) => (op.from.resolve(object).ok(), &op.path),
-        PatchOperation::Copy(op) => (op.from.resolve(object).ok(), &op.path),
-        PatchOperation::Remove(_) | PatchOperation::Test(_) => return Some(()),
+    let (path, from) = match operation {
+        PatchOperation::Move(op) => (&*op.path, Some(&*op.from)),
+        PatchOperation::Copy(op) => (&*op.path, Some(&*op.from)),
+        _ => (operation.path(), None),
     };
-    let Some(value) = value else { return Some(()) };
+    for touched in [Some(path), from].into_iter().flatten() {
+        *budget = budget.checked_sub(shift_cost(object, touched))?;
+    }
     let room = MAX_DEPTH.checked_sub(path.count())?;
-    let mut free = usize::MAX;
-    let is_copy = matches!(operation, PatchOperation::Move(_) | PatchOperation::Copy(_));
-    measure(value, room, if is_copy { budget } else { &mut free })
+    match operation {
+        // The patch brings the value along, so its size is paid for; only its depth matters.
+        PatchOperation::Add(AddOperation { value, .. })
+        | PatchOperation::Replace(ReplaceOperation { value, .. }) => {
+            let mut unlimited = usize::MAX;
+            measure(value, room, &mut unlimited)
+        }
+        PatchOperation::Move(_) | PatchOperation::Copy(_) => {
+            let value = from.and_then(|from| from.resolve(object).ok());
+            value.map_or(Some(()), |value| measure(value, room, budget))
+        }
+        PatchOperation::Remove(_) | PatchOperation::Test(_) => Some(()),
+    }
+}
+
+/// Adding to or removing from a list moves the elements behind; counted in blocks, so that it shows on huge lists only.
+fn shift_cost(object: &Value, path: &Pointer) -> usize {
+    let list = path
+        .parent()
+        .and_then(|parent| parent.resolve(object).ok())
+        .and_then(Value::as_array);
+    list.map_or(0, |list| list.len() / 256)
 }
 
 /// Takes one from the budget per value; `None` when it is used up or the value is deeper than `room`.
@@ -150,6 +170,12 @@ mod tests {
         let doubling = vec![json!({"op": "copy", "from": "", "path": "/a"}); 200];
         let error = applied(json!({"a": 1}), json!(doubling)).expect_err("too large");
         assert!(matches!(error, PatchError::TooLarge { .. }));
+        let insert = vec![json!({"op": "add", "path": "/a/0", "value": 0}); 1_000];
+        let error = applied(json!({"a": vec![0; 100_000]}), json!(insert)).expect_err("too large");
+        assert!(
+            matches!(error, PatchError::TooLarge { .. }),
+            "shifting a long list"
+        );
         let list = vec![json!({"op": "copy", "from": "/a", "path": "/a/-"}); 60];
         let error = applied(json!({"a": [1, 2, 3, 4]}), json!(list)).expect_err("too large");
         assert_eq!(error.http_status(), 413);

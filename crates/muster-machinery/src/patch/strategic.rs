@@ -11,6 +11,8 @@ mod list;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::PatchError;
@@ -203,7 +205,8 @@ fn retain_keys(object: &mut Members, patch: &mut Members, at: &str) -> Result<()
         field: at.to_owned(),
     };
     let names = names.as_array().ok_or_else(invalid)?;
-    let is_named = |key: &str| names.iter().any(|name| name == key);
+    let names: HashSet<&str> = names.iter().filter_map(Value::as_str).collect();
+    let is_named = |key: &str| names.contains(key);
     let is_directive =
         |key: &str| key.starts_with(SET_ELEMENT_ORDER) || key.starts_with(DELETE_FROM_LIST);
     if patch

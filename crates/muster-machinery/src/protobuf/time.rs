@@ -4,6 +4,8 @@
 
 use jiff::Timestamp;
 
+use crate::rfc3339;
+
 use super::wire::{Malformed, Raw, Reader, put_number};
 
 /// How much of the fraction a type of time keeps.
@@ -37,7 +39,7 @@ pub(super) fn read(bytes: &[u8], precision: Precision) -> Result<Option<String>,
 
 /// The encoded form of a JSON time, or `None` if the text is not RFC 3339.
 pub(super) fn write(text: &str, precision: Precision) -> Option<Vec<u8>> {
-    let time: Timestamp = text.parse().ok()?;
+    let time = rfc3339::parse(text)?;
     let unit = match precision {
         Precision::Seconds => 1_000_000_000,
         Precision::Microseconds => 1_000,

@@ -227,6 +227,27 @@ fn a_kubelet_renews_the_conditions_of_its_node() {
 }
 
 #[test]
+fn kubectl_applies_a_changed_deployment() {
+    let containers = json!([{"name": "c", "image": "x:1", "imagePullPolicy": "Always"}, {"name": "d", "image": "y"}]);
+    let live = of(
+        "apps/v1",
+        "Deployment",
+        json!({"metadata": {"name": "web"},
+        "spec": {"replicas": 1, "template": {"spec": {"containers": containers, "restartPolicy": "Always"}}}}),
+    );
+    // As kubectl 1.32 sends it for a manifest with another image, a new port and without container d.
+    let patch = json!({"metadata": {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}"}},
+        "spec": {"replicas": 2, "template": {"spec": {"$setElementOrder/containers": [{"name": "c"}], "containers": [
+            {"image": "x:2", "name": "c", "ports": [{"containerPort": 80}]}, {"$patch": "delete", "name": "d"}]}}}});
+    let merged = apply(live, patch).expect("applies");
+    let container = json!({"name": "c", "image": "x:2", "imagePullPolicy": "Always", "ports": [{"containerPort": 80}]});
+    assert_eq!(
+        merged["spec"],
+        json!({"replicas": 2, "template": {"spec": {"containers": [container], "restartPolicy": "Always"}}})
+    );
+}
+
+#[test]
 fn addresses_of_a_node_merge_by_type() {
     let node = of(
         "v1",
