@@ -1,1 +1,35 @@
-//! muster-plan.
+//! What must be true of a machine, what to do to it, and how to take it back: facts in, findings and steps out.
+//!
+//! This crate decides and refuses to act: it has no clock, file, socket or process. `plan` is what `--dry-run`
+//! prints and what a join performs; there is no third path.
+
+pub mod checks;
+mod facts;
+mod finding;
+mod flags_env;
+mod kubelet_conf;
+mod kubelet_config;
+pub mod paths;
+mod phases;
+mod plan;
+mod request;
+mod reset;
+mod secrets;
+mod step;
+mod unit;
+
+pub use facts::{CgroupFact, CriSocket, DiskFact, Facts, FileFact, ServiceManager, UnitFact};
+pub use finding::{Finding, IgnoreError, IgnoreSet, Severity, path_id};
+pub use flags_env::flags_env;
+pub use kubelet_conf::kubelet_conf;
+pub use kubelet_config::{KubeletConfigError, instance_config, kubelet_config};
+pub use phases::Phase;
+pub use plan::{Plan, PlanError, PlannedStep, StepContent, plan};
+pub use request::{
+    ClusterAnswers, JoinRequest, Kubelet, KubeletPreference, Parameters, Runtime, Taint,
+    TaintError, Wait,
+};
+pub use reset::{ResetPlan, reset_without_journal};
+pub use secrets::{SecretBag, SecretName};
+pub use step::{Actor, Process, Step};
+pub use unit::{UNIT_MARK, muster_kubelet_unit};

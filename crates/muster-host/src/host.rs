@@ -1,0 +1,62 @@
+//! The port of a machine: facts, and one step at a time.
+//!
+//! Two honest implementations exist: this machine below a root directory, and a simulated one. Another (over SSH)
+//! only has to pass the conformance suite.
+
+use async_trait::async_trait;
+use muster_identity::Secret;
+use muster_plan::paths::Root;
+use muster_plan::{Facts, Process, SecretBag, Step};
+use muster_saga::Residue;
+
+use crate::{HostError, Prior};
+
+/// What a deed gave, for the journal: empty for every host step so far, as an undo needs only what was there before.
+pub type Receipt = serde_json::Value;
+
+/// How a process of the node is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessHealth {
+    /// It runs.
+    pub running: bool,
+    /// How often it was started again by a supervisor of ours; 0 for services.
+    pub restarts: u32,
+    /// The end of its log.
+    pub log_tail: String,
+}
+
+/// A machine.
+#[async_trait]
+pub trait Host: Send + Sync + 'static {
+    /// Everything that is known of it. Changes nothing.
+    async fn gather(&self) -> Result<Facts, HostError>;
+
+    /// What is there before a step. The caller makes it durable before [`Host::perform`].
+    async fn observe(&self, step: &Step) -> Result<Prior, HostError>;
+
+    /// Does a step. Doing it again, also after a power cut in the middle, leads to the same end.
+    ///
+    /// `id` is the step's name in its saga: it names the backup of what is replaced.
+    async fn perform(
+        &self,
+        id: &str,
+        step: &Step,
+        prior: &Prior,
+        secrets: &SecretBag,
+    ) -> Result<Receipt, HostError>;
+
+    /// Takes a step back, whether it was done, half done or not done. Taking it back again changes nothing.
+    async fn undo(&self, id: &str, step: &Step, prior: &Prior) -> Result<Vec<Residue>, HostError>;
+
+    /// A small file of the node, or `None` when there is none. It may hold a key.
+    async fn read(&self, path: &str) -> Result<Option<Secret<Vec<u8>>>, HostError>;
+
+    /// How a process of the node is doing.
+    async fn health(&self, process: &Process) -> Result<ProcessHealth, HostError>;
+
+    /// Removes the backups of replaced files: the saga ended well, or was taken back.
+    async fn forget_backups(&self) -> Result<(), HostError>;
+
+    /// What stands for `/`.
+    fn root(&self) -> &Root;
+}

@@ -1,0 +1,126 @@
+//! systemd, through `systemctl`.
+
+use async_trait::async_trait;
+use muster_plan::UnitFact;
+
+use super::LocalPrograms;
+use super::commands::{ask, run, tail};
+use crate::HostError;
+use crate::services::Services;
+
+/// systemd, through its own command.
+pub(crate) struct Systemd {
+    programs: LocalPrograms,
+}
+
+impl Systemd {
+    pub(crate) fn new(programs: LocalPrograms) -> Self {
+        Self { programs }
+    }
+}
+
+#[async_trait]
+impl Services for Systemd {
+    async fn state(&self, unit: &str) -> Result<UnitFact, HostError> {
+        let args = [
+            "show",
+            "--property=LoadState,ActiveState,UnitFileState",
+            "--",
+            unit,
+        ];
+        Ok(read_state(&run(&self.programs.systemctl, &args).await?))
+    }
+
+    async fn start(&self, unit: &str) -> Result<(), HostError> {
+        run(&self.programs.systemctl, &["start", "--", unit])
+            .await
+            .map(drop)
+    }
+
+    async fn stop(&self, unit: &str) -> Result<(), HostError> {
+        // A unit that is not there does not run.
+        if !self.state(unit).await?.exists {
+            return Ok(());
+        }
+        run(&self.programs.systemctl, &["stop", "--", unit])
+            .await
+            .map(drop)
+    }
+
+    async fn set_enabled(&self, unit: &str, enabled: bool) -> Result<(), HostError> {
+        let state = self.state(unit).await?;
+        if state.enabled == enabled || (!state.exists && !enabled) {
+            return Ok(());
+        }
+        let verb = if enabled { "enable" } else { "disable" };
+        run(&self.programs.systemctl, &[verb, "--", unit])
+            .await
+            .map(drop)
+    }
+
+    async fn reload(&self) -> Result<(), HostError> {
+        run(&self.programs.systemctl, &["daemon-reload"])
+            .await
+            .map(drop)
+    }
+
+    async fn log_tail(&self, unit: &str) -> String {
+        let args = [
+            "--unit",
+            unit,
+            "--lines",
+            "20",
+            "--no-pager",
+            "--output",
+            "cat",
+        ];
+        let said = ask(&self.programs.journalctl, &args).await;
+        said.map_or_else(
+            |_| String::new(),
+            |said| tail(said.stdout.trim(), 4096).to_owned(),
+        )
+    }
+}
+
+/// Reads `KEY=value` lines. Static and generated units start when something wants them: nothing to enable.
+fn read_state(text: &str) -> UnitFact {
+    let value = |key: &str| {
+        let of_key =
+            |line: &str| Some(line.strip_prefix(key)?.strip_prefix('=')?.trim().to_owned());
+        text.lines().find_map(of_key).unwrap_or_default()
+    };
+    let enabled = [
+        "enabled",
+        "enabled-runtime",
+        "static",
+        "generated",
+        "alias",
+        "indirect",
+    ];
+    UnitFact {
+        exists: value("LoadState") == "loaded",
+        enabled: enabled.contains(&value("UnitFileState").as_str()),
+        active: ["active", "activating", "reloading"].contains(&value("ActiveState").as_str()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_systemctl_are_understood() {
+        let state = read_state("LoadState=loaded\nActiveState=activating\nUnitFileState=enabled\n");
+        assert_eq!(
+            state,
+            UnitFact {
+                exists: true,
+                enabled: true,
+                active: true
+            }
+        );
+        let state = read_state("LoadState=not-found\nActiveState=inactive\nUnitFileState=\n");
+        assert_eq!(state, UnitFact::default());
+        assert_eq!(read_state("nonsense"), UnitFact::default());
+    }
+}

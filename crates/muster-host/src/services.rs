@@ -1,0 +1,25 @@
+//! The port to a service manager: systemd, OpenRC, or none.
+//!
+//! Each call is one command that a person can repeat by hand.
+
+use async_trait::async_trait;
+use muster_plan::UnitFact;
+
+use crate::HostError;
+
+/// A service manager.
+#[async_trait]
+pub(crate) trait Services: Send + Sync + 'static {
+    /// What is known of a unit.
+    async fn state(&self, unit: &str) -> Result<UnitFact, HostError>;
+    /// Starts it; one that runs stays as it is.
+    async fn start(&self, unit: &str) -> Result<(), HostError>;
+    /// Stops it; one that does not run stays as it is.
+    async fn stop(&self, unit: &str) -> Result<(), HostError>;
+    /// Lets it start with the machine, or no longer.
+    async fn set_enabled(&self, unit: &str, enabled: bool) -> Result<(), HostError>;
+    /// Reads unit files again.
+    async fn reload(&self) -> Result<(), HostError>;
+    /// The end of its log, as far as it can be had.
+    async fn log_tail(&self, unit: &str) -> String;
+}

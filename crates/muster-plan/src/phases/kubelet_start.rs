@@ -1,0 +1,215 @@
+//! Phase kubelet-start: the files of a node that kubeadm joined, then the kubelet, once.
+
+use super::{Ingredients, Phase, Steps};
+use crate::flags_env::kubelet_flags;
+use crate::{
+    Kubelet, Runtime, Step, flags_env, instance_config, kubelet_conf, muster_kubelet_unit, paths,
+};
+
+const PHASE: Phase = Phase::KubeletStart;
+
+pub(super) fn contribute(ingredients: &Ingredients<'_>, steps: &mut Steps) {
+    directories(steps);
+    configuration(ingredients, steps);
+    let node_name = ingredients.request.node_name.to_string();
+    // Claimed with the node's own certificate in place, and so given back while that certificate is still there.
+    steps.add(
+        PHASE,
+        "claim-node",
+        &["link-client-pem", "write-kubelet-conf"],
+        Step::ClaimNode { node_name },
+    );
+    start(ingredients, steps);
+}
+
+fn directories(steps: &mut Steps) {
+    let mut make = |id: &str, after: &[&str], path: &str| {
+        steps.add(
+            PHASE,
+            id,
+            after,
+            Step::MakeDir {
+                path: path.into(),
+                mode: 0o755,
+            },
+        );
+    };
+    make("make-kubernetes-dir", &[], paths::KUBERNETES_DIR);
+    make("make-pki-dir", &["make-kubernetes-dir"], paths::PKI_DIR);
+    make(
+        "make-manifests-dir",
+        &["make-kubernetes-dir"],
+        paths::MANIFESTS_DIR,
+    );
+}
+
+fn configuration(ingredients: &Ingredients<'_>, steps: &mut Steps) {
+    let Ingredients {
+        facts,
+        request,
+        answers,
+        ..
+    } = ingredients;
+    let mut write = |id: &str, after: &[&str], path: &str, mode: u32, content: String| {
+        steps.add(
+            PHASE,
+            id,
+            after,
+            Step::WriteFile {
+                path: path.into(),
+                mode,
+                content,
+            },
+        );
+    };
+    write(
+        "write-ca",
+        &["make-pki-dir"],
+        paths::CA_CRT,
+        0o644,
+        answers.ca_pem.clone(),
+    );
+    let kubelet_dir: &[&str] = &["claim-kubelet-dir"];
+    let cri = request.cri_endpoint(facts);
+    if !cri.is_empty() {
+        let text = instance_config(&cri);
+        write(
+            "write-instance-config",
+            kubelet_dir,
+            paths::INSTANCE_CONFIG,
+            0o644,
+            text,
+        );
+    }
+    let config = ingredients.kubelet_config.clone();
+    write(
+        "write-kubelet-config",
+        kubelet_dir,
+        paths::KUBELET_CONFIG,
+        0o644,
+        config,
+    );
+    let name = request.node_name.as_str();
+    let name = (name != facts.hostname).then_some(name);
+    let flags = flags_env(name, &request.labels, &request.taints, &request.extra_args);
+    write(
+        "write-flags-env",
+        kubelet_dir,
+        paths::FLAGS_ENV,
+        0o644,
+        flags,
+    );
+    let client = request.root.real(paths::KUBELET_CLIENT_CURRENT);
+    let conf = kubelet_conf(&answers.server, &answers.ca_pem, &client);
+    write(
+        "write-kubelet-conf",
+        &["make-kubernetes-dir"],
+        paths::KUBELET_CONF,
+        0o600,
+        conf,
+    );
+}
+
+/// What a kubelet needs before it starts; the undo of every one of them waits until it has stopped.
+const BEFORE_START: &[&str] = &[
+    "claim-node",
+    "discard-key",
+    "write-ca",
+    "make-manifests-dir",
+    "write-kubelet-config",
+    "write-flags-env",
+];
+
+fn start(ingredients: &Ingredients<'_>, steps: &mut Steps) {
+    let mut before = BEFORE_START.to_vec();
+    if steps
+        .0
+        .iter()
+        .any(|step| step.id == "write-instance-config")
+    {
+        before.push("write-instance-config");
+    }
+    let unit = match &ingredients.kubelet {
+        Kubelet::BuiltInSupervised => return supervise(ingredients, steps, before),
+        Kubelet::System { unit } => unit.clone(),
+        Kubelet::BuiltInUnit => {
+            let unit = paths::MUSTER_KUBELET_UNIT.to_owned();
+            let content = muster_kubelet_unit(&built_in_argv(ingredients));
+            let install = Step::InstallUnit {
+                unit: unit.clone(),
+                content,
+            };
+            steps.add(PHASE, "install-unit", &before, install);
+            before.push("install-unit");
+            unit
+        }
+    };
+    steps.add(
+        PHASE,
+        "enable-kubelet",
+        &before,
+        Step::EnableService { unit: unit.clone() },
+    );
+    before.push("enable-kubelet");
+    steps.add(PHASE, "start-kubelet", &before, Step::StartService { unit });
+}
+
+fn supervise(ingredients: &Ingredients<'_>, steps: &mut Steps, mut before: Vec<&str>) {
+    for (id, path) in [
+        ("claim-run-dir", paths::RUN_DIR),
+        ("claim-log-dir", paths::LOG_DIR),
+    ] {
+        steps.add(
+            PHASE,
+            id,
+            &[],
+            Step::ClaimDir {
+                path: path.into(),
+                mode: 0o755,
+            },
+        );
+        before.push(id);
+    }
+    steps.add(
+        PHASE,
+        "start-kubelet",
+        &before,
+        Step::SpawnSupervised {
+            name: "kubelet".into(),
+            executable: ingredients.request.executable.clone(),
+            argv: built_in_argv(ingredients),
+            pidfile: paths::KUBELET_PID.into(),
+            log: paths::KUBELET_LOG.into(),
+        },
+    );
+}
+
+/// The built-in kubelet's command line. It finds its credentials below the root by itself.
+fn built_in_argv(ingredients: &Ingredients<'_>) -> Vec<String> {
+    let request = ingredients.request;
+    let mut argv: Vec<String> = [
+        request.executable.as_str(),
+        "kubelet",
+        "--root",
+        request.root.dir(),
+        "--runtime",
+    ]
+    .map(String::from)
+    .into();
+    match &request.runtime {
+        Runtime::Hollow => argv.push("hollow".into()),
+        Runtime::Cri { .. } => {
+            argv.push("cri".into());
+            argv.push("--container-runtime-endpoint".into());
+            argv.push(request.cri_endpoint(ingredients.facts));
+        }
+    }
+    // Taints stand in its configuration file; there is no field for labels.
+    argv.extend(kubelet_flags(
+        None,
+        &request.labels,
+        &[],
+        &request.extra_args,
+    ));
+    argv
+}

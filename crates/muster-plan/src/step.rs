@@ -1,0 +1,258 @@
+//! The closed list of things that can be done to a machine or a cluster, each with its words.
+//!
+//! A step is data: it goes into the journal as it stands, so it never holds a secret. How a step is done, and how it
+//! is taken back, is the host's business; what it promises is written here.
+
+use serde::{Deserialize, Serialize};
+
+use crate::request::Wait;
+use crate::secrets::SecretName;
+
+/// One thing to do. Paths are the node's own; the host puts the root directory before them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "kebab-case")]
+pub enum Step {
+    /// Makes a directory and its missing parents. Undo: removes those that were made, if they are empty.
+    MakeDir {
+        /// Where.
+        path: String,
+        /// The mode of the last one; parents get 0755.
+        mode: u32,
+    },
+    /// Makes a directory if it is missing, and answers for whatever appears in it from now on. Undo: removes what
+    /// was not there before, never below a live mount.
+    ClaimDir {
+        /// Where.
+        path: String,
+        /// The mode, if it is made.
+        mode: u32,
+    },
+    /// Writes a file in one atomic move. Undo: brings back what was there, or removes it.
+    WriteFile {
+        /// Where.
+        path: String,
+        /// The mode from its first moment.
+        mode: u32,
+        /// The content.
+        content: String,
+    },
+    /// Like [`Step::WriteFile`] with a content that the journal must not hold. Its mode is 0600.
+    WriteSecret {
+        /// Where.
+        path: String,
+        /// Which secret.
+        secret: SecretName,
+    },
+    /// Removes a file that an earlier step of the same saga wrote. Undo: nothing, as that step's undo removes it.
+    Discard {
+        /// Where.
+        path: String,
+    },
+    /// Makes a symbolic link in one atomic move. Undo: brings back what was there, or removes it.
+    Symlink {
+        /// Where.
+        path: String,
+        /// What it points at, as written into the link.
+        target: String,
+    },
+    /// Writes a systemd unit and has systemd read it. Undo: as for a file, and systemd reads again.
+    InstallUnit {
+        /// The unit's file name.
+        unit: String,
+        /// Its text.
+        content: String,
+    },
+    /// Lets a service start with the machine. Undo: as it was.
+    EnableService {
+        /// The service.
+        unit: String,
+    },
+    /// Stops a service. Undo: starts it again if it was running.
+    StopService {
+        /// The service.
+        unit: String,
+    },
+    /// Starts a service. Undo: stops it.
+    StartService {
+        /// The service.
+        unit: String,
+    },
+    /// Starts a supervised process, unless it runs. Undo: stops it.
+    SpawnSupervised {
+        /// What it is, for people.
+        name: String,
+        /// The supervising program.
+        executable: String,
+        /// What it supervises: program and arguments. Never holds a secret.
+        argv: Vec<String>,
+        /// Where its process id is kept.
+        pidfile: String,
+        /// Where its output goes.
+        log: String,
+    },
+    /// Waits for the kubelet to say that it is well. Undo: nothing.
+    AwaitKubelet {
+        /// Its health port on loopback; `None` asks only that it stays alive.
+        healthz_port: Option<u16>,
+        /// The service or pid file that must stay alive.
+        process: Process,
+        /// How long, in seconds.
+        seconds: u32,
+    },
+    /// Gets a client certificate for the key of [`SecretName::KubeletKey`]. Undo: nothing; the cluster removes the
+    /// request by itself.
+    RequestCertificate {
+        /// The node's name.
+        node_name: String,
+    },
+    /// Makes sure that the Node's name is free, and answers for the Node object that the kubelet will make. Undo:
+    /// deletes it if it was not there before, or says how.
+    ClaimNode {
+        /// The node's name.
+        node_name: String,
+    },
+    /// Waits for the Node object. Undo: nothing.
+    AwaitNode {
+        /// The node's name.
+        node_name: String,
+        /// Which state.
+        until: Wait,
+        /// How long, in seconds.
+        seconds: u32,
+    },
+}
+
+/// What a kubelet runs as.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "as")]
+pub enum Process {
+    /// A service.
+    Service {
+        /// Its unit.
+        unit: String,
+    },
+    /// A process of ours.
+    Supervised {
+        /// Where its process id is kept.
+        pidfile: String,
+        /// Where its output goes.
+        log: String,
+    },
+}
+
+/// Who performs a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// The host.
+    Host,
+    /// Whoever speaks with the cluster.
+    Cluster,
+}
+
+impl Step {
+    /// Who performs it.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        match self {
+            Self::RequestCertificate { .. } | Self::ClaimNode { .. } | Self::AwaitNode { .. } => {
+                Actor::Cluster
+            }
+            _ => Actor::Host,
+        }
+    }
+
+    /// One line: what it does.
+    #[must_use]
+    pub fn description(&self) -> String {
+        match self {
+            Self::MakeDir { path, mode } => format!("make directory {path} ({mode:04o})"),
+            Self::ClaimDir { path, .. } => format!("take charge of directory {path}"),
+            Self::WriteFile {
+                path,
+                mode,
+                content,
+            } => {
+                format!("write {path} ({mode:04o}, {} bytes)", content.len())
+            }
+            Self::WriteSecret { path, .. } => format!("write {path} (0600, secret)"),
+            Self::Discard { path } => format!("remove {path}"),
+            Self::Symlink { path, target } => format!("link {path} to {target}"),
+            Self::InstallUnit { unit, .. } => format!("install unit {unit}"),
+            Self::EnableService { unit } => format!("enable service {unit}"),
+            Self::StopService { unit } => format!("stop service {unit}"),
+            Self::StartService { unit } => format!("start service {unit}"),
+            Self::SpawnSupervised { name, argv, .. } => {
+                format!("start and supervise the {name}: {}", argv.join(" "))
+            }
+            Self::AwaitKubelet { .. } => "wait for the kubelet to be healthy".into(),
+            Self::RequestCertificate { node_name } => {
+                format!("request a client certificate for system:node:{node_name}")
+            }
+            Self::ClaimNode { node_name } => format!("make sure that node {node_name} is free"),
+            Self::AwaitNode {
+                node_name, until, ..
+            } => match until {
+                Wait::Ready => format!("wait for node {node_name} to be Ready"),
+                Wait::Registered | Wait::None => {
+                    format!("wait for node {node_name} to be registered")
+                }
+            },
+        }
+    }
+
+    /// One line: how it is taken back.
+    #[must_use]
+    pub fn undo(&self) -> String {
+        match self {
+            Self::MakeDir { path, .. } => format!("remove {path} if it was made and is empty"),
+            Self::ClaimDir { path, .. } => format!("remove from {path} what was not there before"),
+            Self::WriteFile { path, .. }
+            | Self::WriteSecret { path, .. }
+            | Self::Symlink { path, .. } => format!("remove {path} or bring back what was there"),
+            Self::Discard { .. } => "nothing to do".into(),
+            Self::InstallUnit { unit, .. } => {
+                format!("remove unit {unit} or bring back the former")
+            }
+            Self::EnableService { unit } => format!("disable {unit} if it was not enabled"),
+            Self::StopService { unit } => format!("start {unit} again if it was running"),
+            Self::StartService { unit } => format!("stop {unit}"),
+            Self::SpawnSupervised { name, .. } => format!("stop the {name}"),
+            Self::AwaitKubelet { .. } | Self::AwaitNode { .. } => "nothing to do".into(),
+            Self::RequestCertificate { .. } => {
+                "nothing to do; the cluster removes the request by itself".into()
+            }
+            Self::ClaimNode { node_name } => {
+                format!("delete node {node_name} if it was not there before")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_survives_the_journal() {
+        let step = Step::AwaitKubelet {
+            healthz_port: Some(10248),
+            process: Process::Service {
+                unit: "kubelet".into(),
+            },
+            seconds: 240,
+        };
+        let json = serde_json::to_string(&step).unwrap();
+        assert_eq!(serde_json::from_str::<Step>(&json).unwrap(), step);
+        assert!(json.starts_with(r#"{"step":"await-kubelet""#), "{json}");
+    }
+
+    #[test]
+    fn the_words_of_a_file_name_its_mode_and_size_and_not_its_content() {
+        let step = Step::WriteFile {
+            path: "/a".into(),
+            mode: 0o600,
+            content: "hunter2".into(),
+        };
+        assert_eq!(step.description(), "write /a (0600, 7 bytes)");
+    }
+}
