@@ -7,6 +7,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use http::Method;
+use muster_machinery::selector::FieldSelector;
 use serde_json::Value;
 
 /// The authenticated caller, as in Kubernetes' `authentication.k8s.io/v1 UserInfo`.
@@ -160,6 +161,19 @@ pub struct ResourceRequest {
     /// The object's name; `None` for collections and creations. A `metadata.name=X` field selector of a
     /// list or watch counts as the name.
     pub name: Option<String>,
+    /// What a field selector pins to one value (`field=value`, `field==value`), in order. A node's right to
+    /// list pods hangs on it. Empty unless the verb is list, watch or deletecollection.
+    pub pinned_fields: Vec<(String, String)>,
+}
+
+impl ResourceRequest {
+    /// The one value a field selector allows for `field`, if it pins it.
+    pub fn pinned(&self, field: &str) -> Option<&str> {
+        self.pinned_fields
+            .iter()
+            .find(|(name, _)| name == field)
+            .map(|(_, value)| value.as_str())
+    }
 }
 
 /// Subresources of a Namespace itself; any other third segment is a resource *in* the namespace.
@@ -219,7 +233,8 @@ impl RequestInfo {
         if resource.name.is_none()
             && matches!(verb, Verb::List | Verb::Watch | Verb::DeleteCollection)
         {
-            resource.name = selected_name(query);
+            resource.pinned_fields = pinned_fields(query);
+            resource.name = resource.pinned("metadata.name").map(str::to_owned);
         }
         Self {
             verb,
@@ -280,13 +295,16 @@ fn wants_watch(query: Option<&str>) -> bool {
     })
 }
 
-fn selected_name(query: Option<&str>) -> Option<String> {
-    let selector = query_value(query, "fieldSelector")?;
-    selector.split(',').find_map(|term| {
-        let name = term.trim().strip_prefix("metadata.name=")?;
-        let name = name.strip_prefix('=').unwrap_or(name);
-        (!name.is_empty()).then(|| name.to_owned())
-    })
+/// The equality terms of the `fieldSelector` parameter, as selection itself will read them: authorisation
+/// must not see another selector than the list. A malformed one pins nothing.
+fn pinned_fields(query: Option<&str>) -> Vec<(String, String)> {
+    let text = query_value(query, "fieldSelector").unwrap_or_default();
+    let selector = FieldSelector::parse(&text).unwrap_or_default();
+    let equal = selector.requirements().iter().filter(|term| !term.negated);
+    equal
+        .filter(|term| !term.value.is_empty())
+        .map(|term| (term.field.clone(), term.value.clone()))
+        .collect()
 }
 
 /// Reads stored objects for stages that decide on them: authenticators (tokens, service accounts),
@@ -376,6 +394,24 @@ mod tests {
         assert_eq!(
             (watch.verb.as_str(), resource(&watch)),
             ("watch", ("nodes", None, Some("n1"), None))
+        );
+    }
+
+    #[test]
+    fn equality_terms_of_a_field_selector_are_kept_for_authorizers() {
+        let query = "fieldSelector=spec.nodeName%3Dn1,status.phase!%3DFailed,a%3D%3Db";
+        let list = info(Method::GET, "/api/v1/pods", query);
+        let resource = list.resource.expect("a resource request");
+        assert_eq!(resource.pinned("spec.nodeName"), Some("n1"));
+        assert_eq!(resource.pinned("a"), Some("b"));
+        assert_eq!(resource.pinned("status.phase"), None);
+        assert_eq!(resource.name, None);
+        let escaped = "fieldSelector=status.phase%3Dx%5C,spec.nodeName%3Dn1";
+        let list = info(Method::GET, "/api/v1/pods", escaped);
+        assert_eq!(
+            list.resource
+                .and_then(|r| r.pinned("spec.nodeName").map(str::to_owned)),
+            None
         );
     }
 

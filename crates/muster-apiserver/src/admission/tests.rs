@@ -1,0 +1,82 @@
+//! The chain: what it leaves alone, and that its parts come in the right order.
+
+use serde_json::json;
+
+use super::{
+    harness::{Bench, account, namespace},
+    *,
+};
+use crate::authz::sample;
+
+#[test]
+fn objects_without_a_rule_pass_unchanged() {
+    let bench = Bench::new([namespace("default")]);
+    let object = json!({"metadata": {"name": "c"}, "data": {"a": "b"}});
+    let admitted = bench
+        .create("default/configmaps", object.clone())
+        .expect("admitted");
+    assert_eq!(admitted, object);
+    assert!(
+        bench
+            .run(
+                Operation::Delete,
+                "default/configmaps/c",
+                None,
+                Some(object)
+            )
+            .is_ok()
+    );
+    assert!(
+        bench
+            .run(Operation::Connect, "default/pods/p/exec", None, None)
+            .is_ok()
+    );
+}
+
+#[test]
+fn a_pod_of_a_user_gets_all_its_defaults() {
+    let bench = Bench::new([namespace("default"), account("default", "default")]);
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c"}]}});
+    let spec = bench.create("default/pods", pod).expect("admitted")["spec"].take();
+    for field in [
+        "serviceAccountName",
+        "volumes",
+        "tolerations",
+        "priority",
+        "preemptionPolicy",
+    ] {
+        assert!(
+            spec.get(field).is_some_and(|value| !value.is_null()),
+            "{field}"
+        );
+    }
+}
+
+#[test]
+fn a_mirror_pod_of_a_node_passes_though_defaults_are_added() {
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1", "uid": "u1"}});
+    let bench = Bench::new([namespace("kube-system"), node]).by(sample::node("n1"));
+    let pod = json!({
+        "metadata": {
+            "name": "static-n1", "annotations": {"kubernetes.io/config.mirror": "x"},
+            "ownerReferences": [{
+                "apiVersion": "v1", "kind": "Node", "name": "n1", "uid": "u1", "controller": true,
+            }],
+        },
+        "spec": {"nodeName": "n1", "containers": [{"name": "c"}]},
+    });
+    let admitted = bench.create("kube-system/pods", pod).expect("admitted");
+    assert_eq!(admitted["spec"]["priority"], 0);
+    assert_eq!(admitted["spec"].get("serviceAccountName"), None);
+}
+
+#[test]
+fn nodes_are_tainted_before_they_are_judged() {
+    let bench = Bench::new([]).by(sample::node("n1"));
+    let node = json!({"metadata": {"name": "n1"}, "spec": {}});
+    let admitted = bench.create("nodes", node).expect("admitted");
+    assert_eq!(
+        admitted["spec"]["taints"][0]["key"],
+        "node.kubernetes.io/not-ready"
+    );
+}

@@ -1,0 +1,17 @@
+//! What a control plane needs before it can serve the first request: its keys and certificates on disk, the
+//! administrator's kubeconfig, and the objects every cluster starts with.
+//!
+//! Refuses to know: sockets and the registry. Names, paths and modes of files are kubeadm's.
+
+mod access_files;
+mod objects;
+mod pki;
+mod policy;
+mod write;
+
+pub use self::{
+    objects::{BootstrapSettings, default_objects},
+    pki::{Credential, Pki, PkiError, PkiSettings},
+};
+
+pub(crate) use self::policy::cluster_role_rules;
