@@ -7,12 +7,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
-use http::{HeaderMap, Method, Request, StatusCode, Uri};
+use http::header::HeaderValue;
+use http::{HeaderMap, Method, StatusCode};
 use hyper::body::Incoming;
 use muster_handshake::HandshakeError;
-use muster_identity::{CertificateBundle, Endpoint, PrivateKey, Secret};
+use muster_identity::{CertificateBundle, Endpoint, Secret};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use serde::Serialize;
@@ -21,131 +20,24 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
-use crate::channel::{Body, Channel, SendFailure, collect, retry_after};
-use crate::connect::{DialLimits, dial, secure};
+use crate::channel::{Channel, SendFailure, collect, retry_after};
+use crate::connect::DialLimits;
 use crate::error::{ApiError, StatusError};
+pub use crate::request::{
+    ApiRequest, ApiResponse, Identity, JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH,
+};
 use crate::retry::{RetryPolicy, chance};
+use crate::server::Server;
 use crate::tls::{ClientCertificate, TlsError, pinned_config};
 use crate::watch::Watch;
 
 /// Largest answer that is read, in bytes.
 pub const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
-/// Idle HTTP/1.1 connections that are kept.
-const IDLE_CONNECTIONS: usize = 4;
-/// How this program names itself (RFC 9110 section 10.1.5).
-const AGENT: &str = concat!("muster/", env!("CARGO_PKG_VERSION"), " (linux)");
-
-/// JSON patch (RFC 6902).
-pub const JSON_PATCH: &str = "application/json-patch+json";
-/// JSON merge patch (RFC 7396).
-pub const MERGE_PATCH: &str = "application/merge-patch+json";
-/// Kubernetes' strategic merge patch.
-pub const STRATEGIC_MERGE_PATCH: &str = "application/strategic-merge-patch+json";
-
-/// As whom a client speaks.
-#[derive(Debug, Clone)]
-pub enum Identity {
-    /// As nobody.
-    Anonymous,
-    /// As the bearer of a token.
-    Bearer(Secret<String>),
-    /// As the subject of a certificate.
-    Certificate {
-        /// Leaf first.
-        chain: CertificateBundle,
-        /// The leaf's key.
-        key: PrivateKey,
-    },
-}
-
-/// One request.
-#[derive(Debug, Clone)]
-pub struct ApiRequest {
-    /// The method.
-    pub method: Method,
-    /// Path and query, starting with `/`.
-    pub path: String,
-    /// Headers beside those the client sets (host, accept, authorization, user-agent).
-    pub headers: HeaderMap,
-    /// The body; empty for none.
-    pub body: Bytes,
-    /// Sending it twice does no more than sending it once, so a lost answer is asked for again.
-    pub repeatable: bool,
-    /// Replaces the client's policy for this request.
-    pub policy: Option<RetryPolicy>,
-}
-
-impl ApiRequest {
-    /// A request without a body. It counts as repeatable unless it is a POST or PATCH.
-    pub fn new(method: Method, path: impl Into<String>) -> Self {
-        let repeatable = !matches!(method, Method::POST | Method::PATCH);
-        Self {
-            method,
-            path: path.into(),
-            headers: HeaderMap::new(),
-            body: Bytes::new(),
-            repeatable,
-            policy: None,
-        }
-    }
-
-    /// With a body of this content type.
-    #[must_use]
-    pub fn body(mut self, content_type: &'static str, body: impl Into<Bytes>) -> Self {
-        self.headers
-            .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        self.body = body.into();
-        self
-    }
-
-    /// Says that sending it twice does no harm.
-    #[must_use]
-    pub const fn repeatable(mut self) -> Self {
-        self.repeatable = true;
-        self
-    }
-
-    /// With a policy of its own.
-    #[must_use]
-    pub const fn policy(mut self, policy: RetryPolicy) -> Self {
-        self.policy = Some(policy);
-        self
-    }
-}
-
-/// One complete answer.
-#[derive(Debug, Clone)]
-pub struct ApiResponse {
-    /// The status.
-    pub status: StatusCode,
-    /// The headers.
-    pub headers: HeaderMap,
-    /// The body.
-    pub body: Bytes,
-}
-
 /// A client of one API server. Clones share connection and identity.
 #[derive(Debug, Clone)]
 pub struct ApiClient {
-    shared: Arc<Shared>,
+    shared: Arc<Server>,
     policy: RetryPolicy,
-}
-
-#[derive(Debug)]
-struct Shared {
-    endpoint: Endpoint,
-    host: HeaderValue,
-    tls: Arc<ClientConfig>,
-    server_name: Option<ServerName<'static>>,
-    bearer: Option<Secret<String>>,
-    limits: DialLimits,
-    connection: Mutex<Connection>,
-}
-
-#[derive(Debug, Default)]
-struct Connection {
-    shared: Option<hyper::client::conn::http2::SendRequest<Body>>,
-    idle: Vec<Channel>,
 }
 
 impl ApiClient {
@@ -173,7 +65,7 @@ impl ApiClient {
     ) -> Self {
         let host = HeaderValue::from_str(&endpoint.to_string())
             .unwrap_or_else(|_| HeaderValue::from_static("kubernetes"));
-        let shared = Shared {
+        let shared = Server {
             endpoint,
             host,
             tls,
@@ -396,97 +288,6 @@ impl ApiClient {
     }
 }
 
-impl Shared {
-    /// A connection to send one request on. Whoever comes first connects; the others wait for it.
-    async fn channel(&self) -> Result<Channel, HandshakeError> {
-        let mut connection = self.connection.lock().await;
-        if let Some(sender) = connection
-            .shared
-            .as_ref()
-            .filter(|sender| !sender.is_closed())
-        {
-            return Ok(Channel::H2(sender.clone()));
-        }
-        connection.shared = None;
-        while let Some(channel) = connection.idle.pop() {
-            if channel.is_open() {
-                return Ok(channel);
-            }
-        }
-        let channel = self.connect().await?;
-        if let Channel::H2(sender) = &channel {
-            connection.shared = Some(sender.clone());
-        }
-        Ok(channel)
-    }
-
-    async fn connect(&self) -> Result<Channel, HandshakeError> {
-        let stream = dial(&self.endpoint, &self.limits).await?;
-        let tls = secure(
-            stream,
-            &self.endpoint,
-            self.server_name.clone(),
-            Arc::clone(&self.tls),
-            &self.limits,
-        )
-        .await?;
-        Channel::open(tls, &self.endpoint).await
-    }
-
-    async fn give_back(&self, channel: Channel) {
-        if !channel.is_open() {
-            return;
-        }
-        let mut connection = self.connection.lock().await;
-        match channel {
-            Channel::H2(sender) => connection.shared = Some(sender),
-            channel @ Channel::H1(_) if connection.idle.len() < IDLE_CONNECTIONS => {
-                connection.idle.push(channel);
-            }
-            Channel::H1(_) => {}
-        }
-    }
-
-    /// Gives up what stands: an attempt got no answer on it.
-    async fn hang_up(&self) {
-        *self.connection.lock().await = Connection::default();
-    }
-
-    fn outgoing(&self, request: &ApiRequest, h2: bool) -> Result<Request<Body>, ApiError> {
-        let unusable = |reason: String| ApiError::Decode {
-            path: request.path.clone(),
-            reason,
-        };
-        // HTTP/2 carries scheme and authority in the URI, HTTP/1.1 the authority in a header.
-        let uri = if h2 {
-            format!("{}{}", self.endpoint.url(), request.path)
-        } else {
-            request.path.clone()
-        };
-        let uri: Uri = uri.parse().map_err(|error| unusable(format!("{error}")))?;
-        let mut outgoing = Request::new(Body::new(request.body.clone()));
-        *outgoing.method_mut() = request.method.clone();
-        *outgoing.uri_mut() = uri;
-        let headers = outgoing.headers_mut();
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-        if !h2 {
-            headers.insert(HOST, self.host.clone());
-        }
-        if let Some(token) = &self.bearer {
-            let text = Secret::new(format!("Bearer {}", token.expose()));
-            let mut value = HeaderValue::from_str(text.expose())
-                .map_err(|_| unusable("the token holds characters no header can".to_owned()))?;
-            value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
-        }
-        for (name, value) in &request.headers {
-            headers.insert(name, value.clone());
-        }
-        Ok(outgoing)
-    }
-}
-
 /// The attempts of one request.
 struct Retries {
     policy: RetryPolicy,
@@ -523,7 +324,7 @@ impl Retries {
 
 /// Runs one attempt within its limit; a connection that let it pass is given up.
 async fn within<T>(
-    shared: &Shared,
+    shared: &Server,
     limit: Duration,
     attempt: impl Future<Output = Result<T, ApiError>>,
 ) -> Result<T, ApiError> {

@@ -7,118 +7,27 @@
 
 use std::mem;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
-use muster_identity::{CaPin, Csr, KeyKind, SignerName};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::certificate::check_certificate;
-use super::cluster::{certificate_text, condition, decode_request};
+use super::verdict::Verdict;
+use super::wish::{CertificateWish, csr_name};
 use super::{CSR_PATH, Call, Effect, Event, Issued};
 use crate::error::{ErrorClass, HandshakeError, approve_cure};
 use crate::progress::Progress;
-use crate::wire::{Request, Response, bounded};
+use crate::wire::{Request, Response};
 
 /// Without a decision for so long, a person is told what is missing.
 const PENDING_AFTER: SignedDuration = SignedDuration::from_secs(1);
 /// First pause after a watch broke; doubles each time.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_millis(50);
+/// Pause before a creation that failed for passing reasons is tried again.
+const CREATION_PAUSE: SignedDuration = SignedDuration::from_secs(1);
 /// Longest pause after a watch broke.
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(5);
 /// Longest single watch, in seconds; the server ends it then and it is begun again.
 const LONGEST_WATCH: i64 = 300;
-
-/// A certificate that is wanted: what to ask of which signer.
-#[derive(Debug, Clone)]
-pub struct CertificateWish {
-    /// Who shall sign.
-    pub signer: SignerName,
-    /// The PKCS#10 request, signed with the key that the certificate is for.
-    pub csr: Csr,
-    /// Key usages in the words of the CertificateSigningRequest API.
-    pub usages: Vec<String>,
-    /// Wished life in seconds; the signer's own default when absent.
-    pub expiration_seconds: Option<u32>,
-}
-
-impl CertificateWish {
-    /// A node's client certificate, as the kubelet asks for it
-    /// (`kubernetes.io/kube-apiserver-client-kubelet`).
-    pub fn kubelet_client(csr: Csr) -> Self {
-        let usages = usages_for(&csr, "client auth");
-        Self {
-            signer: SignerName::KubeApiserverClientKubelet,
-            csr,
-            usages,
-            expiration_seconds: None,
-        }
-    }
-
-    /// A node's serving certificate (`kubernetes.io/kubelet-serving`).
-    pub fn kubelet_serving(csr: Csr) -> Self {
-        let usages = usages_for(&csr, "server auth");
-        Self {
-            signer: SignerName::KubeletServing,
-            csr,
-            usages,
-            expiration_seconds: None,
-        }
-    }
-
-    /// The object to create: named after the key, or by the server when `name` is absent.
-    fn to_object(&self, name: Option<&str>) -> Value {
-        let request = STANDARD.encode(self.csr.to_pem());
-        let metadata = match name {
-            Some(name) => json!({"name": name}),
-            None => json!({"generateName": "node-csr-"}),
-        };
-        let mut spec = json!({
-            "request": request,
-            "signerName": self.signer.as_str(),
-            "usages": self.usages,
-        });
-        if let Some(seconds) = self.expiration_seconds {
-            spec["expirationSeconds"] = json!(seconds);
-        }
-        json!({
-            "apiVersion": "certificates.k8s.io/v1",
-            "kind": "CertificateSigningRequest",
-            "metadata": metadata,
-            "spec": spec,
-        })
-    }
-
-    /// Whether a request found in the cluster asks for the same: key, subject and signer.
-    fn is_asked_by(&self, object: &Value) -> bool {
-        let spec = object.get("spec").unwrap_or(&Value::Null);
-        let found = spec
-            .get("request")
-            .and_then(Value::as_str)
-            .and_then(decode_request)
-            .and_then(|pem| Csr::from_pem(&pem).ok());
-        spec.get("signerName").and_then(Value::as_str) == Some(self.signer.as_str())
-            && found.is_some_and(|found| {
-                found.public_key() == self.csr.public_key() && found.subject() == self.csr.subject()
-            })
-    }
-}
-
-/// RSA keys also encipher (kubelet `certificate_bootstrap`); others only sign.
-fn usages_for(csr: &Csr, purpose: &str) -> Vec<String> {
-    let mut usages = vec!["digital signature".to_owned()];
-    if matches!(csr.public_key().kind(), KeyKind::Rsa { .. }) {
-        usages.push("key encipherment".to_owned());
-    }
-    usages.push(purpose.to_owned());
-    usages
-}
-
-/// The name of the request for a key: `node-csr-` and the SHA-256 of the DER SubjectPublicKeyInfo
-/// in hexadecimal digits, which is always a valid object name.
-pub fn csr_name(spki_der: &[u8]) -> String {
-    format!("node-csr-{}", CaPin::of_spki(spki_der).hex())
-}
 
 #[derive(Debug)]
 enum State {
@@ -126,6 +35,8 @@ enum State {
     Creating { named: bool },
     /// GET under way because the name exists already.
     Finding,
+    /// Waiting before the creation is tried again.
+    CreationPausing { named: bool, until: Timestamp },
     /// Watch under way.
     Watching(Wait),
     /// GET under way after a watch ended.
@@ -173,6 +84,7 @@ impl Enrolment {
         match &self.state {
             State::Finished => None,
             State::Creating { .. } | State::Finding => Some(self.deadline),
+            State::CreationPausing { until, .. } => Some(*until),
             State::Watching(wait) | State::Reading(wait) => Some(self.next_look(wait)),
             State::Pausing { wait, until } => Some((*until).min(self.next_look(wait))),
         }
@@ -195,10 +107,12 @@ impl Enrolment {
             (State::Finding, Event::Answered(Call::ReadCsr, Ok(response))) => {
                 self.found(response, now)
             }
-            (
-                State::Creating { .. } | State::Finding,
-                Event::Answered(Call::CreateCsr | Call::ReadCsr, Err(error)),
-            ) => finished(Err(error)),
+            (State::Creating { named }, Event::Answered(Call::CreateCsr, Err(error))) => {
+                self.not_created(named, error, now)
+            }
+            (State::Finding, Event::Answered(Call::ReadCsr, Err(error))) => {
+                self.not_created(true, error, now)
+            }
             (State::Reading(wait), Event::Answered(Call::ReadCsr, answer)) => match answer {
                 Ok(response) => self.read(wait, response, now),
                 Err(error) => self.read_failed(wait, error, now),
@@ -231,8 +145,24 @@ impl Enrolment {
         }
         match object_of(response, "create the certificate signing request") {
             Ok(object) => self.follow(&object, false, now),
-            Err(error) => finished(Err(error)),
+            Err(error) => self.not_created(named, error, now),
         }
+    }
+
+    /// The driver's own attempts are used up. A server that may recover is given time until the
+    /// deadline; the name makes sure that nothing is created twice.
+    fn not_created(&mut self, named: bool, error: HandshakeError, now: Timestamp) -> Effects {
+        let until = now.checked_add(CREATION_PAUSE).unwrap_or(now);
+        if error.class() == ErrorClass::Terminal || until >= self.deadline {
+            return finished(Err(error));
+        }
+        let told = Progress::Retrying {
+            id: error.id(),
+            reason: error.to_string(),
+            at: until,
+        };
+        self.state = State::CreationPausing { named, until };
+        vec![Effect::Tell(told)]
     }
 
     /// There is a request of our name already: take it over if it is ours and still of use.
@@ -243,7 +173,7 @@ impl Enrolment {
         }
         let object = match object_of(response, "read the certificate signing request") {
             Ok(object) => object,
-            Err(error) => return finished(Err(error)),
+            Err(error) => return self.not_created(true, error, now),
         };
         let usable = match Verdict::of(&object) {
             Verdict::Undecided | Verdict::Approved => true,
@@ -414,6 +344,7 @@ impl Enrolment {
                     message: "the deadline passed before the server answered".to_owned(),
                 }))
             }
+            State::CreationPausing { named, until } if now >= until => self.create(named),
             State::Watching(mut wait) => {
                 if now >= self.deadline {
                     return finished(Err(undecided(&wait)));
@@ -463,52 +394,6 @@ impl Enrolment {
             path.push_str(version);
         }
         Request::get(path, "watch the certificate signing request")
-    }
-}
-
-/// What the cluster has decided so far.
-enum Verdict {
-    Undecided,
-    Approved,
-    Issued(Vec<u8>),
-    Denied(String),
-    Failed(String),
-}
-
-impl Verdict {
-    fn of(object: &Value) -> Self {
-        if let Some(denied) = condition(object, "Denied") {
-            return Self::Denied(explain(denied));
-        }
-        if let Some(failed) = condition(object, "Failed") {
-            return Self::Failed(explain(failed));
-        }
-        if condition(object, "Approved").is_none() {
-            return Self::Undecided;
-        }
-        match certificate_text(object) {
-            "" => Self::Approved,
-            text => STANDARD.decode(text).map_or_else(
-                |_| Self::Failed("the certificate in its status is not base64".to_owned()),
-                Self::Issued,
-            ),
-        }
-    }
-}
-
-fn explain(condition: &Value) -> String {
-    let text = |field: &str| {
-        bounded(
-            condition
-                .get(field)
-                .and_then(Value::as_str)
-                .unwrap_or_default(),
-        )
-    };
-    match (text("reason"), text("message")) {
-        (reason, message) if message.is_empty() => reason,
-        (reason, message) if reason.is_empty() => message,
-        (reason, message) => format!("{message} ({reason})"),
     }
 }
 

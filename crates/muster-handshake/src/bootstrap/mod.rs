@@ -12,12 +12,15 @@ mod joiner;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod verdict;
+mod wish;
 
 pub use certificate::check_certificate;
 pub use cluster::{CsrCondition, Decision, ReceivedRequest, RequestFault, put_certificate};
-pub use enrolment::{CertificateWish, Enrolment, csr_name};
+pub use enrolment::Enrolment;
 pub use joiner::{Enrolled, TlsBootstrap, TlsBootstrapRequest};
 pub use survey::{ClusterConfig, ClusterText, ExistingNode, Survey, Surveyed};
+pub use wish::{CertificateWish, csr_name};
 
 use jiff::Timestamp;
 use muster_identity::CertificateBundle;

@@ -58,6 +58,8 @@ struct Cluster {
     requests: Vec<(Method, String)>,
     clock: Timestamp,
     forbidden: Vec<&'static str>,
+    /// How many creations meet an ailing server.
+    ailing: usize,
 }
 
 impl Cluster {
@@ -76,6 +78,7 @@ impl Cluster {
             requests: Vec::new(),
             clock: at(NOW),
             forbidden: Vec::new(),
+            ailing: 0,
         }
     }
 
@@ -93,6 +96,10 @@ impl Cluster {
             .any(|part| request.path.contains(part))
         {
             return status(403, "Forbidden");
+        }
+        if request.method == Method::POST && self.ailing > 0 {
+            self.ailing -= 1;
+            return status(503, "ServiceUnavailable");
         }
         if request.method == Method::POST {
             return self.create(request.body.clone().unwrap());
@@ -558,6 +565,20 @@ fn a_refusal_of_the_credential_ends_at_once() {
             .contains("create the certificate signing request"),
         "{error}"
     );
+}
+
+#[test]
+fn an_ailing_server_is_given_time_until_the_deadline() {
+    let mut cluster = Cluster::new(Policy::Sign);
+    cluster.ailing = 100;
+    let outcome = drive(request(&key(5)), &mut cluster);
+    outcome.result.unwrap();
+    assert_eq!(outcome.ended, at(NOW) + SignedDuration::from_secs(100));
+    cluster = Cluster::new(Policy::Sign);
+    cluster.ailing = usize::MAX;
+    let outcome = drive(request(&key(5)), &mut cluster);
+    assert_eq!(outcome.result.unwrap_err().id(), "server-error");
+    assert!(outcome.ended <= at(NOW) + SignedDuration::from_mins(5));
 }
 
 #[test]

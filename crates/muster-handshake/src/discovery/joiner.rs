@@ -12,13 +12,14 @@ use std::mem;
 
 use jiff::{SignedDuration, Timestamp};
 use muster_identity::{
-    BootstrapToken, CaPin, CertificateBundle, Endpoint, Host, Kubeconfig, jws,
+    CertificateBundle, Endpoint, Host, Kubeconfig, jws,
     kubeconfig::Material,
     pin::{pinned_only, pins_for},
 };
 
 use super::CLUSTER_INFO_PATH;
 use super::document::Document;
+use super::trust::{ChainFault, DiscoveryRequest, EndpointChoice, Trust, Trusting};
 use crate::error::{ErrorClass, HandshakeError};
 use crate::progress::Progress;
 use crate::wire::{Answer, Request, Response};
@@ -36,125 +37,6 @@ const YOUNG: SignedDuration = SignedDuration::from_secs(30);
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_millis(100);
 /// Longest pause.
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(2);
-
-/// Which CA certificates of a signed cluster-info are believed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trusting {
-    /// Those whose own key has one of these pins.
-    Pins(Vec<CaPin>),
-    /// All of them: whoever knows the token is believed. kubeadm's
-    /// `--discovery-token-unsafe-skip-ca-verification`.
-    WhoeverKnowsTheToken,
-}
-
-/// Which endpoint to go on with, when the typed one and the advertised one differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum EndpointChoice {
-    /// The typed one; a certificate that is not valid for it is an error.
-    #[default]
-    Typed,
-    /// The typed one, or the advertised one when the certificate is not valid for the typed one.
-    TypedOrAdvertised,
-}
-
-/// What discovery starts from.
-#[derive(Debug, Clone)]
-pub struct DiscoveryRequest {
-    /// The API server as the user typed it.
-    pub endpoint: Endpoint,
-    /// The token; only its id ever leaves this machine during discovery.
-    pub token: BootstrapToken,
-    /// Whom to believe.
-    pub trusting: Trusting,
-    /// Which endpoint to go on with.
-    pub choice: EndpointChoice,
-    /// How long failures that may pass by themselves are retried. Zero tells at once.
-    pub patience: SignedDuration,
-}
-
-impl DiscoveryRequest {
-    /// The usual request: only the typed endpoint, and failures are told at once.
-    pub const fn new(endpoint: Endpoint, token: BootstrapToken, trusting: Trusting) -> Self {
-        let (choice, patience) = (EndpointChoice::Typed, SignedDuration::ZERO);
-        Self {
-            endpoint,
-            token,
-            trusting,
-            choice,
-            patience,
-        }
-    }
-}
-
-/// A cluster that proved itself.
-#[derive(Debug, Clone)]
-pub struct Trust {
-    /// The CA certificates to trust from now on, here and in what the kubelet gets: only pinned
-    /// ones, unless the caller chose to believe the token alone.
-    pub ca: CertificateBundle,
-    /// The endpoint whose certificate was verified: the typed one, unless the request chose
-    /// otherwise.
-    pub endpoint: Endpoint,
-    /// The endpoint that cluster-info advertises; the typed one when it names none that is usable.
-    pub advertised: Endpoint,
-    /// Name of the cluster in cluster-info, or `kubernetes`.
-    pub cluster_name: String,
-}
-
-/// Why a recorded certificate chain is not acceptable.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ChainFault {
-    /// No path leads to a CA that was given.
-    UnknownIssuer,
-    /// The chain is good, but the leaf is for other names.
-    NameMismatch {
-        /// The names and addresses in the leaf.
-        names: Vec<String>,
-    },
-    /// A certificate of an otherwise good chain is out of its validity at the local time.
-    OutOfValidity {
-        /// Start of validity.
-        not_before: Timestamp,
-        /// End of validity.
-        not_after: Timestamp,
-    },
-    /// Anything else, in words.
-    Unusable {
-        /// What is wrong.
-        reason: String,
-    },
-}
-
-impl ChainFault {
-    /// The fault in the terms of the user: found at `endpoint`, at the local time `now`, while the
-    /// server's clock said `server` and the cluster advertises another endpoint.
-    pub fn into_error(
-        self,
-        endpoint: &Endpoint,
-        advertised: Option<String>,
-        server: Option<Timestamp>,
-        now: Timestamp,
-    ) -> HandshakeError {
-        let untrusted = |reason| HandshakeError::TlsUntrusted {
-            endpoint: endpoint.to_string(),
-            reason,
-        };
-        match self {
-            Self::UnknownIssuer => untrusted("it was not issued by the cluster's CA".to_owned()),
-            Self::NameMismatch { names } => HandshakeError::TlsNameMismatch {
-                endpoint: endpoint.to_string(),
-                host: endpoint.server_name(),
-                names,
-                advertised,
-            },
-            Self::OutOfValidity {
-                not_before,
-                not_after,
-            } => out_of_validity(endpoint.to_string(), not_before, not_after, server, now),
-            Self::Unusable { reason } => untrusted(reason),
-        }
-    }
-}
 
 /// What the driver must do for discovery.
 #[derive(Debug)]
@@ -542,34 +424,4 @@ fn finished(result: Result<Box<Trust>, HandshakeError>) -> Vec<DiscoveryEffect> 
 
 fn add(time: Timestamp, duration: SignedDuration) -> Timestamp {
     time.checked_add(duration).unwrap_or(Timestamp::MAX)
-}
-
-/// Out of validity by the local clock: whose clock is wrong, or is the certificate really old?
-fn out_of_validity(
-    endpoint: String,
-    not_before: Timestamp,
-    not_after: Timestamp,
-    server: Option<Timestamp>,
-    local: Timestamp,
-) -> HandshakeError {
-    let clock_is_wrong = match server {
-        Some(server) => (not_before..=not_after).contains(&server),
-        // Certificates are made in the past, so "not yet" is the clock; "no longer" may be either.
-        None => local < not_before,
-    };
-    if clock_is_wrong {
-        HandshakeError::ClockSkew {
-            what: format!("the certificate of {endpoint}"),
-            local,
-            server,
-            not_before,
-            not_after,
-        }
-    } else if local > not_after {
-        let reason = format!("it expired at {not_after}; the cluster must renew it");
-        HandshakeError::TlsUntrusted { endpoint, reason }
-    } else {
-        let reason = format!("it becomes valid only at {not_before}, by the server's clock too");
-        HandshakeError::TlsUntrusted { endpoint, reason }
-    }
 }

@@ -8,15 +8,14 @@ mod document;
 mod joiner;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 pub use cluster::{
     ClusterInfo, EXPIRED_TOKENS_ANNOTATION, EXPIRED_TOKENS_KEPT, EXPIRED_TOKENS_LIMIT,
     ExpiredTokens, SignerPlan,
 };
-pub use joiner::{
-    ChainFault, Discovery, DiscoveryEffect, DiscoveryEvent, DiscoveryRequest, EndpointChoice,
-    Trust, Trusting,
-};
+pub use joiner::{Discovery, DiscoveryEffect, DiscoveryEvent};
+pub use trust::{ChainFault, DiscoveryRequest, EndpointChoice, Trust, Trusting};
 
 /// Path of the ConfigMap that a cluster shows to strangers.
 pub const CLUSTER_INFO_PATH: &str = "/api/v1/namespaces/kube-public/configmaps/cluster-info";

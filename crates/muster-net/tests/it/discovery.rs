@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use crate::server::{Reply, Server};
-use crate::world::{TOKEN, World, asking, authority, loopback, now, status};
+use crate::world::{TOKEN, World, asking, authority, loopback, now, status, until};
 
 async fn fails(request: DiscoveryRequest) -> HandshakeError {
     discover(request, &mut |_| {}).await.unwrap_err()
@@ -262,16 +262,13 @@ async fn a_server_that_comes_up_within_the_patience_is_waited_for() {
     let (told, mut tell) = crate::world::ear();
     let join = discover(request, &mut tell);
     let comes_up = async {
-        loop {
-            let refused =
-                told.lock().unwrap().iter().any(|progress| {
-                    matches!(progress, muster_handshake::Progress::Retrying { .. })
-                });
-            if refused {
-                return Server::start_on(port, world.speech(), world.handler()).await;
-            }
-            tokio::task::yield_now().await;
-        }
+        until(|| {
+            let told = told.lock().unwrap();
+            told.iter()
+                .any(|p| matches!(p, muster_handshake::Progress::Retrying { .. }))
+        })
+        .await;
+        Server::start_on(port, world.speech(), world.handler()).await
     };
     let (joined, _server) = tokio::join!(join, comes_up);
     joined.unwrap();

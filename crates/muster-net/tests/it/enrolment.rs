@@ -204,21 +204,18 @@ async fn a_server_that_dies_while_a_request_is_pending_is_found_again() {
     let (told, mut tell) = ear();
     let join = bootstrap(&discovered.client, bootstrap_request(&key), &mut tell);
     let restart = async {
-        loop {
+        until(|| {
+            let told = told.lock().unwrap();
             let created = told
-                .lock()
-                .unwrap()
                 .iter()
                 .any(|p| matches!(p, Progress::CsrCreated { .. }));
-            let watched = server
-                .seen()
-                .iter()
-                .any(|seen| seen.path.contains("watch=true"));
-            if created && watched {
-                break;
-            }
-            tokio::task::yield_now().await;
-        }
+            created
+                && server
+                    .seen()
+                    .iter()
+                    .any(|seen| seen.path.contains("watch=true"))
+        })
+        .await;
         let port = server.stop().await;
         world.set(|state| state.policy = Policy::Sign);
         Server::start_on(port, world.speech(), world.handler()).await

@@ -298,3 +298,15 @@ pub(crate) fn ear() -> (Arc<Mutex<Vec<Progress>>>, impl FnMut(Progress) + Send) 
     let ear = Arc::clone(&told);
     (told, move |progress| ear.lock().unwrap().push(progress))
 }
+
+/// Waits until something holds; a minute is far more than any test needs.
+pub(crate) async fn until(mut holds: impl FnMut() -> bool) {
+    let wait = async {
+        while !holds() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), wait)
+        .await
+        .unwrap();
+}

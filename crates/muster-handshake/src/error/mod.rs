@@ -5,10 +5,16 @@
 //! can help. This file knows nothing of sockets: whoever drives the handshake classifies the
 //! failures of its own wires into these values.
 
+mod remedy;
+mod text;
+
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 use muster_identity::{CaPin, PinError, TokenError};
+
+pub use remedy::approve_cure;
+use text::{pins, seconds, skew_text, unknown_token, waiting_for};
 
 /// Whether trying the same thing again can succeed without anybody changing anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -371,73 +377,6 @@ impl HandshakeError {
             _ => self.kind().class(),
         }
     }
-
-    /// What to do now, as one or two full sentences.
-    pub fn remedy(&self) -> String {
-        match self {
-            Self::TokenMalformed { .. } => {
-                "Use a token of the form abcdef.0123456789abcdef, as `muster token create` prints it.".into()
-            }
-            Self::TokenUnknown { .. } | Self::TokenExpired { .. } => {
-                "Make a new token on the control plane: `muster token create --print-join-command`.".into()
-            }
-            Self::PinMalformed { .. } => {
-                "Give the pin as sha256: and 64 hexadecimal digits, as `muster token create --print-join-command` prints it.".into()
-            }
-            Self::PinMismatch { .. } => {
-                "Do not go on unless the cluster's CA was really replaced. Take the pin from the control plane itself: `muster token create --print-join-command`.".into()
-            }
-            Self::SignatureInvalid { .. } => {
-                "Check the part of the token after the dot; if it is right, somebody changed cluster-info on the way.".into()
-            }
-            Self::HostUnresolvable { .. } => {
-                "Check the spelling and this machine's resolver, or give the address instead of the name.".into()
-            }
-            Self::HostUnreachable { .. } => {
-                "Check the address, this machine's routes and the firewalls between. Proxy variables are not used for the API server.".into()
-            }
-            Self::ConnectionRefused { .. } => {
-                "Check the port (6443 is usual) and that the API server is running.".into()
-            }
-            Self::Timeout { .. } => {
-                "Check that no firewall drops the packets and that the server is not overloaded. Proxy variables are not used for the API server.".into()
-            }
-            Self::ConnectionLost { .. } => "Try again; if it stays, look into the server's log.".into(),
-            Self::NotTls { .. } | Self::NotKubernetes { .. } => {
-                "Check host and port: give those of the Kubernetes API server (6443 is usual).".into()
-            }
-            Self::TlsNameMismatch { names, advertised, .. } => name_remedy(names, advertised.as_deref()),
-            Self::TlsUntrusted { .. } => {
-                "Check that the endpoint belongs to the cluster of the pin; a proxy that opens TLS must be by-passed.".into()
-            }
-            Self::ClockSkew { .. } => {
-                "Set this machine's clock (for example with chrony or systemd-timesyncd), then try again.".into()
-            }
-            Self::ClusterInfoMissing { .. } => {
-                "Publish it on the control plane (`kubeadm init phase bootstrap-token`), or join with a discovery file.".into()
-            }
-            Self::Unauthorized { .. } => {
-                "Make a new token with the usage `authentication`: `muster token create --print-join-command`.".into()
-            }
-            Self::Forbidden { .. } => {
-                "An administrator must allow it: for a kubeadm cluster, `kubeadm init phase bootstrap-token` restores the usual permissions.".into()
-            }
-            Self::NodeNameTaken { name } => {
-                format!("Choose another name with --node-name, or remove the old node first: `kubectl delete node {name}`.")
-            }
-            Self::CsrDenied { name, .. } => {
-                format!("Ask who denied it and why: `kubectl describe csr {name}`. Another join makes a new request.")
-            }
-            Self::CsrFailed { name, .. } => {
-                format!("See `kubectl describe csr {name}` and the signer's log, then try again.")
-            }
-            Self::CsrPending { name, approved: false } => approve_cure(name),
-            Self::CsrPending { name, approved: true } => {
-                format!("Check that a signer runs (kube-controller-manager with a CA key), then try again; `kubectl get csr {name}` shows the request.")
-            }
-            Self::ServerError { .. } => "Look into the API server's log, or try again later.".into(),
-        }
-    }
 }
 
 impl From<TokenError> for HandshakeError {
@@ -456,101 +395,9 @@ impl From<PinError> for HandshakeError {
     }
 }
 
-/// The command that lets a pending request go on.
-pub fn approve_cure(csr_name: &str) -> String {
-    format!("Approve it on the control plane: `kubectl certificate approve {csr_name}`.")
-}
-
 /// Statuses that a server may recover from by itself: 408, 429 and 5xx except 501 and 505.
 pub const fn is_transient_status(status: u16) -> bool {
     matches!(status, 408 | 429 | 500 | 502..=504 | 506..=599)
-}
-
-fn unknown_token(id: &str, others: usize, may_have_expired: bool) -> String {
-    let fault = if may_have_expired {
-        "is unknown to the cluster, or has expired"
-    } else {
-        "is unknown to the cluster"
-    };
-    match others {
-        0 => format!("token {id} {fault}: cluster-info is not signed for any token"),
-        1 => format!("token {id} {fault}: cluster-info is signed for another token only"),
-        n => format!("token {id} {fault}: cluster-info is signed for {n} other tokens only"),
-    }
-}
-
-fn pins(pins: &[CaPin]) -> String {
-    if pins.is_empty() {
-        return "no certificate at all".into();
-    }
-    pins.iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(", ")
-}
-
-fn seconds(duration: SignedDuration) -> String {
-    let millis = duration.as_millis();
-    if millis % 1000 == 0 {
-        format!("{} s", millis / 1000)
-    } else {
-        format!("{millis} ms")
-    }
-}
-
-fn waiting_for(approved: bool) -> &'static str {
-    if approved {
-        "waiting for a signer, though it is approved"
-    } else {
-        "waiting for approval"
-    }
-}
-
-fn skew_text(
-    what: &str,
-    local: Timestamp,
-    server: Option<Timestamp>,
-    not_before: Timestamp,
-    not_after: Timestamp,
-) -> String {
-    let side = if local < not_before {
-        format!("{what} is valid only from {not_before}")
-    } else {
-        format!("{what} was valid only until {not_after}")
-    };
-    match server {
-        None => format!("{side}, but this machine's clock says {}", second(local)),
-        Some(server) => {
-            let skew = local.duration_since(server);
-            let direction = if skew.is_negative() {
-                "behind"
-            } else {
-                "ahead of"
-            };
-            let apart = SignedDuration::from_secs(skew.abs().as_secs());
-            format!(
-                "{side}: this machine's clock ({}) is {apart:#} {direction} the server's ({})",
-                second(local),
-                second(server)
-            )
-        }
-    }
-}
-
-fn second(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
-}
-
-fn name_remedy(names: &[String], advertised: Option<&str>) -> String {
-    match (advertised, names.is_empty()) {
-        (Some(advertised), _) => {
-            format!("Use the endpoint that the cluster advertises, {advertised}, or add the name to the API server's certificate.")
-        }
-        (None, false) => {
-            "Use one of the names in the certificate, or add this one to the API server's certificate.".into()
-        }
-        (None, true) => "Add the name to the API server's certificate.".into(),
-    }
 }
 
 #[cfg(test)]

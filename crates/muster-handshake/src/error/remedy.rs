@@ -1,0 +1,92 @@
+//! What to do now: one remedy for each [`HandshakeError`].
+//!
+//! Kept apart from what happened, so that a reader of the reference page and a tired person on a
+//! terminal read the same sentences. Knows no flag but those of the command line's contract.
+
+use super::HandshakeError;
+
+impl HandshakeError {
+    /// What to do now, as one or two full sentences.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::TokenMalformed { .. } => {
+                "Use a token of the form abcdef.0123456789abcdef, as `muster token create` prints it.".into()
+            }
+            Self::TokenUnknown { .. } | Self::TokenExpired { .. } => {
+                "Make a new token on the control plane: `muster token create --print-join-command`.".into()
+            }
+            Self::PinMalformed { .. } => {
+                "Give the pin as sha256: and 64 hexadecimal digits, as `muster token create --print-join-command` prints it.".into()
+            }
+            Self::PinMismatch { .. } => {
+                "Do not go on unless the cluster's CA was really replaced. Take the pin from the control plane itself: `muster token create --print-join-command`.".into()
+            }
+            Self::SignatureInvalid { .. } => {
+                "Check the part of the token after the dot; if it is right, somebody changed cluster-info on the way.".into()
+            }
+            Self::HostUnresolvable { .. } => {
+                "Check the spelling and this machine's resolver, or give the address instead of the name.".into()
+            }
+            Self::HostUnreachable { .. } => {
+                "Check the address, this machine's routes and the firewalls between. Proxy variables are not used for the API server.".into()
+            }
+            Self::ConnectionRefused { .. } => {
+                "Check the port (6443 is usual) and that the API server is running.".into()
+            }
+            Self::Timeout { .. } => {
+                "Check that no firewall drops the packets and that the server is not overloaded. Proxy variables are not used for the API server.".into()
+            }
+            Self::ConnectionLost { .. } => "Try again; if it stays, look into the server's log.".into(),
+            Self::NotTls { .. } | Self::NotKubernetes { .. } => {
+                "Check host and port: give those of the Kubernetes API server (6443 is usual).".into()
+            }
+            Self::TlsNameMismatch { names, advertised, .. } => name_remedy(names, advertised.as_deref()),
+            Self::TlsUntrusted { .. } => {
+                "Check that the endpoint belongs to the cluster of the pin; a proxy that opens TLS must be by-passed.".into()
+            }
+            Self::ClockSkew { .. } => {
+                "Set this machine's clock (for example with chrony or systemd-timesyncd), then try again.".into()
+            }
+            Self::ClusterInfoMissing { .. } => {
+                "Publish it on the control plane (`kubeadm init phase bootstrap-token`), or join with a discovery file.".into()
+            }
+            Self::Unauthorized { .. } => {
+                "Make a new token with the usage `authentication`: `muster token create --print-join-command`.".into()
+            }
+            Self::Forbidden { .. } => {
+                "An administrator must allow it: for a kubeadm cluster, `kubeadm init phase bootstrap-token` restores the usual permissions.".into()
+            }
+            Self::NodeNameTaken { name } => {
+                format!("Choose another name with --node-name, or remove the old node first: `kubectl delete node {name}`.")
+            }
+            Self::CsrDenied { name, .. } => {
+                format!("Ask who denied it and why: `kubectl describe csr {name}`. Another join makes a new request.")
+            }
+            Self::CsrFailed { name, .. } => {
+                format!("See `kubectl describe csr {name}` and the signer's log, then try again.")
+            }
+            Self::CsrPending { name, approved: false } => approve_cure(name),
+            Self::CsrPending { name, approved: true } => {
+                format!("Check that a signer runs (kube-controller-manager with a CA key), then try again; `kubectl get csr {name}` shows the request.")
+            }
+            Self::ServerError { .. } => "Look into the API server's log, or try again later.".into(),
+        }
+    }
+}
+
+/// The command that lets a pending request go on.
+pub fn approve_cure(csr_name: &str) -> String {
+    format!("Approve it on the control plane: `kubectl certificate approve {csr_name}`.")
+}
+
+fn name_remedy(names: &[String], advertised: Option<&str>) -> String {
+    match (advertised, names.is_empty()) {
+        (Some(advertised), _) => {
+            format!("Use the endpoint that the cluster advertises, {advertised}, or add the name to the API server's certificate.")
+        }
+        (None, false) => {
+            "Use one of the names in the certificate, or add this one to the API server's certificate.".into()
+        }
+        (None, true) => "Add the name to the API server's certificate.".into(),
+    }
+}
