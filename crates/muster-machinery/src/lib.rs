@@ -1,5 +1,6 @@
 //! muster-machinery.
 
+pub mod conversion;
 pub mod defaulting;
 pub mod discovery;
 pub mod duration_text;

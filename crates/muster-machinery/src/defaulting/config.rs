@@ -86,9 +86,8 @@ fn binding(binding: &mut Value) {
         fill_text(role, "apiGroup", RBAC);
     }
     for subject in each(binding, "subjects") {
-        match meta::str_at(subject, &["kind"]) {
-            Some("User" | "Group") => fill_text(subject, "apiGroup", RBAC),
-            _ => {}
+        if matches!(meta::str_at(subject, &["kind"]), Some("User" | "Group")) {
+            fill_text(subject, "apiGroup", RBAC);
         }
     }
 }

@@ -18,11 +18,12 @@ pub fn prepare_create(resource: &Resource, object: &mut Value) {
         return;
     }
     // A node may bring its status: the kubelet registers with it.
-    let keeps_status = resource.group == "" && resource.kind == "Node";
-    if resource.has_status() && !keeps_status {
-        if let Some(map) = object.as_object_mut() {
-            map.remove("status");
-        }
+    let keeps_status = resource.group.is_empty() && resource.kind == "Node";
+    if resource.has_status()
+        && !keeps_status
+        && let Some(map) = object.as_object_mut()
+    {
+        map.remove("status");
     }
     meta::set_generation(object, 0);
     if has_generation(resource) {

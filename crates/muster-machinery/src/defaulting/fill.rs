@@ -19,10 +19,10 @@ pub(super) fn fill_map(map: &mut Map<String, Value>, key: &str, value: impl Into
 
 /// As [`fill`], but the empty string counts as absent too.
 pub(super) fn fill_text(object: &mut Value, key: &str, value: &str) {
-    if object.get(key).is_none_or(|old| old.as_str() == Some("")) {
-        if let Some(map) = object.as_object_mut() {
-            map.remove(key);
-        }
+    if object.get(key).is_none_or(|old| old.as_str() == Some(""))
+        && let Some(map) = object.as_object_mut()
+    {
+        map.remove(key);
     }
     fill(object, key, value);
 }

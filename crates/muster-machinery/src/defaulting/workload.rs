@@ -34,11 +34,11 @@ fn deployment(spec: &mut Value) {
         return;
     };
     fill_text(strategy, "type", "RollingUpdate");
-    if meta::str_at(strategy, &["type"]) == Some("RollingUpdate") {
-        if let Some(rolling) = child(strategy, "rollingUpdate") {
-            fill(rolling, "maxUnavailable", "25%");
-            fill(rolling, "maxSurge", "25%");
-        }
+    if meta::str_at(strategy, &["type"]) == Some("RollingUpdate")
+        && let Some(rolling) = child(strategy, "rollingUpdate")
+    {
+        fill(rolling, "maxUnavailable", "25%");
+        fill(rolling, "maxSurge", "25%");
     }
 }
 
@@ -48,11 +48,11 @@ fn daemon_set(spec: &mut Value) {
         return;
     };
     fill_text(strategy, "type", "RollingUpdate");
-    if meta::str_at(strategy, &["type"]) == Some("RollingUpdate") {
-        if let Some(rolling) = child(strategy, "rollingUpdate") {
-            fill(rolling, "maxUnavailable", 1);
-            fill(rolling, "maxSurge", 0);
-        }
+    if meta::str_at(strategy, &["type"]) == Some("RollingUpdate")
+        && let Some(rolling) = child(strategy, "rollingUpdate")
+    {
+        fill(rolling, "maxUnavailable", 1);
+        fill(rolling, "maxSurge", 0);
     }
 }
 
@@ -76,10 +76,10 @@ fn stateful_set(spec: &mut Value) {
         return;
     };
     fill_text(strategy, "type", "RollingUpdate");
-    if meta::str_at(strategy, &["type"]) == Some("RollingUpdate") {
-        if let Some(rolling) = child(strategy, "rollingUpdate") {
-            fill(rolling, "partition", 0);
-        }
+    if meta::str_at(strategy, &["type"]) == Some("RollingUpdate")
+        && let Some(rolling) = child(strategy, "rollingUpdate")
+    {
+        fill(rolling, "partition", 0);
     }
 }
 

@@ -372,13 +372,13 @@ fn networking() -> Vec<Line> {
             .hash("39NQlfNR+bo="),
         cluster("ipaddresses", "IPAddress")
             .short(&["ip"])
-            .hash("O4H8VxQhW5Y="),
+            .hash("3f/plJFChNE="),
         namespaced("networkpolicies", "NetworkPolicy")
             .short(&["netpol"])
             .hash("YpfwF18m1G8="),
         cluster("servicecidrs", "ServiceCIDR")
             .status()
-            .hash("8ufAXOnr3Yg="),
+            .hash("gNLvruQhW2g="),
     ]
 }
 
@@ -413,7 +413,7 @@ fn storage() -> Vec<Line> {
             .hash("tJx/ezt6UDU="),
         cluster("volumeattributesclasses", "VolumeAttributesClass")
             .short(&["vac"])
-            .hash("Bl3MtjZ/n/s="),
+            .hash("tIjydgKBC5w="),
     ]
 }
 
@@ -496,11 +496,11 @@ fn flowcontrol() -> Vec<Line> {
 
 fn resource() -> Vec<Line> {
     vec![
-        cluster("deviceclasses", "DeviceClass").hash("OgEE055Fbnc="),
+        cluster("deviceclasses", "DeviceClass").hash("Yk2PTc1Ybxk="),
         namespaced("resourceclaims", "ResourceClaim")
             .status()
-            .hash("RnQSwRxMnsw="),
-        namespaced("resourceclaimtemplates", "ResourceClaimTemplate").hash("F6aZtQPvFlU="),
-        cluster("resourceslices", "ResourceSlice").hash("7r9IQQZblMY="),
+            .hash("wgAZaHcZxUg="),
+        namespaced("resourceclaimtemplates", "ResourceClaimTemplate").hash("TuzjC49aUfM="),
+        cluster("resourceslices", "ResourceSlice").hash("KsC072WgaEY="),
     ]
 }

@@ -21,6 +21,7 @@ pub fn selectable_fields(group: &str, kind: &str) -> &'static [&'static str] {
     match (group, kind) {
         ("", "Pod") => &[
             "spec.nodeName",
+            "spec.host",
             "spec.restartPolicy",
             "spec.schedulerName",
             "spec.serviceAccountName",
@@ -107,6 +108,8 @@ pub fn field_value<'a>(group: &str, kind: &str, object: &'a Value, field: &str) 
             number(object, &["status", "replicas"])
         }
         ("", "Node", "spec.unschedulable") => flag(object, &["spec", "unschedulable"]),
+        // The name of the field in the first clients.
+        ("", "Pod", "spec.host") => plain(meta::at(object, &["spec", "nodeName"])),
         ("", "Pod", "spec.hostNetwork") => flag(object, &["spec", "hostNetwork"]),
         ("", "Pod", "status.podIPs") => meta::items(object, &["status", "podIPs"])
             .first()

@@ -77,15 +77,15 @@ fn spec(spec: &Value, errors: &mut Vec<FieldError>) {
         seen.push(text);
     }
     signer_name(meta::str_at(spec, &["signerName"]).unwrap_or(""), errors);
-    if let Some(seconds) = at(spec, &["expirationSeconds"]).as_i64() {
-        if seconds < MIN_EXPIRATION {
-            let detail = "may not specify a duration less than 600 seconds (10 minutes)";
-            errors.push(FieldError::invalid(
-                "spec.expirationSeconds",
-                seconds.into(),
-                detail,
-            ));
-        }
+    if let Some(seconds) = at(spec, &["expirationSeconds"]).as_i64()
+        && seconds < MIN_EXPIRATION
+    {
+        let detail = "may not specify a duration less than 600 seconds (10 minutes)";
+        errors.push(FieldError::invalid(
+            "spec.expirationSeconds",
+            seconds.into(),
+            detail,
+        ));
     }
     request(meta::str_at(spec, &["request"]).unwrap_or(""), errors);
 }

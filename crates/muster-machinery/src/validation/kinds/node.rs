@@ -110,25 +110,25 @@ fn is_cidr(text: &str) -> bool {
 }
 
 pub(super) fn lease(lease: &Value, errors: &mut Vec<FieldError>) {
-    if let Some(seconds) = at(lease, &["spec", "leaseDurationSeconds"]).as_i64() {
-        if seconds <= 0 {
-            let field = "spec.leaseDurationSeconds";
-            errors.push(FieldError::invalid(
-                field,
-                seconds.into(),
-                "must be greater than 0",
-            ));
-        }
+    if let Some(seconds) = at(lease, &["spec", "leaseDurationSeconds"]).as_i64()
+        && seconds <= 0
+    {
+        let field = "spec.leaseDurationSeconds";
+        errors.push(FieldError::invalid(
+            field,
+            seconds.into(),
+            "must be greater than 0",
+        ));
     }
-    if let Some(transitions) = at(lease, &["spec", "leaseTransitions"]).as_i64() {
-        if transitions < 0 {
-            let detail = "must be greater than or equal to 0";
-            errors.push(FieldError::invalid(
-                "spec.leaseTransitions",
-                transitions.into(),
-                detail,
-            ));
-        }
+    if let Some(transitions) = at(lease, &["spec", "leaseTransitions"]).as_i64()
+        && transitions < 0
+    {
+        let detail = "must be greater than or equal to 0";
+        errors.push(FieldError::invalid(
+            "spec.leaseTransitions",
+            transitions.into(),
+            detail,
+        ));
     }
     if at(lease, &["spec", "holderIdentity"]).as_str() == Some("") {
         errors.push(FieldError::invalid(

@@ -43,12 +43,12 @@ pub(super) fn pod_spec(path: &str, spec: &Value, errors: &mut Vec<FieldError>) {
     );
     let policies = &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
     one_of(path, spec, "dnsPolicy", policies, errors);
-    if let Some(seconds) = at(spec, &["terminationGracePeriodSeconds"]).as_i64() {
-        if seconds < 0 {
-            let detail = "must be greater than or equal to 0";
-            let field = format!("{path}.terminationGracePeriodSeconds");
-            errors.push(FieldError::invalid(field, seconds.into(), detail));
-        }
+    if let Some(seconds) = at(spec, &["terminationGracePeriodSeconds"]).as_i64()
+        && seconds < 0
+    {
+        let detail = "must be greater than or equal to 0";
+        let field = format!("{path}.terminationGracePeriodSeconds");
+        errors.push(FieldError::invalid(field, seconds.into(), detail));
     }
     for (field, check) in [
         (

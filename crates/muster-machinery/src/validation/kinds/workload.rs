@@ -33,15 +33,15 @@ pub(super) fn check(kind: &str, object: &Value, old: Option<&Value>, errors: &mu
 }
 
 fn count(object: &Value, field: &str, errors: &mut Vec<FieldError>) {
-    if let Some(number) = at(object, &["spec", field]).as_i64() {
-        if number < 0 {
-            let detail = "must be greater than or equal to 0";
-            errors.push(FieldError::invalid(
-                format!("spec.{field}"),
-                number.into(),
-                detail,
-            ));
-        }
+    if let Some(number) = at(object, &["spec", field]).as_i64()
+        && number < 0
+    {
+        let detail = "must be greater than or equal to 0";
+        errors.push(FieldError::invalid(
+            format!("spec.{field}"),
+            number.into(),
+            detail,
+        ));
     }
 }
 
