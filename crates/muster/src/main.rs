@@ -1,2 +1,76 @@
-//! muster.
-fn main() {}
+//! `muster`: one binary that gets machines into Kubernetes clusters.
+//!
+//! Here are arguments, output, exit codes and the wiring of the crates; what is done is done below.
+
+mod args;
+mod cluster;
+mod columns;
+mod commands;
+mod entropy;
+mod exit;
+mod printer;
+mod progress;
+mod signals;
+
+use args::{Arguments, Command};
+use clap::Parser;
+use exit::Failure;
+use muster_handshake::HandshakeError;
+use printer::Printer;
+use std::process::ExitCode;
+use tracing::level_filters::LevelFilter;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let printer = Printer::new(arguments.output);
+    log_to_standard_error(arguments.verbose, &arguments.command);
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let failure = Failure::new("runtime", exit::FAILED, "no runtime can be started");
+            return ExitCode::from(failure.because(&error).report(&printer));
+        }
+    };
+    let result = runtime.block_on(run(arguments.command, printer));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => ExitCode::from(failure.report(&printer)),
+    }
+}
+
+async fn run(command: Command, printer: Printer) -> Result<(), Failure> {
+    match command {
+        Command::Token(token) => commands::token::run(token, printer).await,
+        Command::Bench(bench) => commands::bench::run(bench, printer).await,
+        Command::Kubelet(kubelet) => commands::kubelet::run(kubelet).await,
+        Command::Supervise(flags) => commands::kubelet::supervise(flags).await,
+        _ => Err(Failure::usage("pending")),
+    }
+}
+
+/// Services log what they do; commands that a person waits for only log what is wrong.
+fn log_to_standard_error(verbose: u8, command: &Command) {
+    let quiet = match command {
+        Command::Server(_) | Command::Kubelet(_) => LevelFilter::INFO,
+        _ => LevelFilter::WARN,
+    };
+    let level = match verbose {
+        0 => quiet,
+        1 => LevelFilter::INFO,
+        2 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+/// The end of a handshake, in the form of every other failure.
+pub(crate) fn handshake_failure(error: &HandshakeError) -> Failure {
+    Failure::new(error.id(), error.exit_code(), error.to_string()).cure(error.remedy())
+}

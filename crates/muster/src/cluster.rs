@@ -1,0 +1,119 @@
+//! Which cluster a command speaks to: the kubeconfig, found as kubeadm and kubectl find it.
+//! It opens no connection before somebody asks something.
+
+use crate::exit::{CLUSTER, Failure};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use std::path::{Path, PathBuf};
+
+/// Where kubeadm leaves the administrator's kubeconfig.
+const ADMIN_CONF: &str = "/etc/kubernetes/admin.conf";
+
+/// A cluster that a kubeconfig names.
+pub(crate) struct Cluster {
+    /// A client for it.
+    pub(crate) client: Client,
+    /// Its address as `host:port`.
+    pub(crate) endpoint: String,
+    /// The CA certificates that the kubeconfig trusts (PEM); empty when it names none.
+    pub(crate) authorities: Vec<u8>,
+}
+
+/// Reads the kubeconfig: `explicit`, else `$KUBECONFIG` and `~/.kube/config`, else kubeadm's `admin.conf`.
+///
+/// # Errors
+/// When there is none, or it cannot be used.
+pub(crate) async fn connect(explicit: Option<&Path>) -> Result<Cluster, Failure> {
+    let kubeconfig = find(explicit)?;
+    let unusable = |error: &(dyn std::error::Error + 'static)| {
+        Failure::new(
+            "kubeconfig-unusable",
+            CLUSTER,
+            "the kubeconfig cannot be used",
+        )
+        .because(error)
+        .cure("name another one with --kubeconfig FILE or in $KUBECONFIG")
+    };
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .map_err(|error| unusable(&error))?;
+    let endpoint = endpoint_of(&config.cluster_url);
+    let authorities = config
+        .root_cert
+        .clone()
+        .map(|certificates| to_pem(&certificates));
+    let client = Client::try_from(config).map_err(|error| unusable(&error))?;
+    Ok(Cluster {
+        client,
+        endpoint,
+        authorities: authorities.unwrap_or_default(),
+    })
+}
+
+fn find(explicit: Option<&Path>) -> Result<Kubeconfig, Failure> {
+    let read = |path: &Path| {
+        Kubeconfig::read_from(path).map_err(|error| {
+            Failure::new(
+                "kubeconfig-unusable",
+                CLUSTER,
+                format!("cannot use {}", path.display()),
+            )
+            .because(&error)
+        })
+    };
+    if let Some(path) = explicit {
+        return read(path);
+    }
+    if let Ok(kubeconfig) = Kubeconfig::read()
+        && kubeconfig.current_context.is_some()
+    {
+        return Ok(kubeconfig);
+    }
+    let admin = PathBuf::from(ADMIN_CONF);
+    if admin.exists() {
+        return read(&admin);
+    }
+    Err(
+        Failure::new("kubeconfig-missing", CLUSTER, "no kubeconfig was found").cure(
+            "name one with --kubeconfig FILE or in $KUBECONFIG, or put it at ~/.kube/config or \
+         /etc/kubernetes/admin.conf",
+        ),
+    )
+}
+
+fn endpoint_of(url: &http::Uri) -> String {
+    let host = url.host().unwrap_or_default();
+    format!("{host}:{}", url.port_u16().unwrap_or(443))
+}
+
+fn to_pem(certificates: &[Vec<u8>]) -> Vec<u8> {
+    let certificates = certificates
+        .iter()
+        .filter_map(|der| muster_identity::Certificate::from_der(der).ok());
+    certificates
+        .map(|certificate| certificate.to_pem())
+        .collect::<String>()
+        .into_bytes()
+}
+
+/// Turns an answer of the API into a failure: who is at fault and what to do.
+pub(crate) fn api_failure(what: &str, error: &kube::Error) -> Failure {
+    let failure = match error {
+        kube::Error::Api(status) => {
+            let id = match status.code {
+                401 => "unauthorized",
+                403 => "forbidden",
+                404 => "not-found",
+                409 => "conflict",
+                _ => "server-error",
+            };
+            let mut failure = Failure::new(id, CLUSTER, what);
+            failure.causes.push(status.message.clone());
+            return failure;
+        }
+        _ => Failure::new("cluster-unreachable", CLUSTER, what),
+    };
+    failure
+        .because(error)
+        .cure("check that the API server runs and that the kubeconfig is its own")
+}

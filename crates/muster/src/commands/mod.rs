@@ -1,0 +1,5 @@
+//! One file per command: each turns flags into calls of the crates below, and results into output.
+
+pub(crate) mod bench;
+pub(crate) mod kubelet;
+pub(crate) mod token;
