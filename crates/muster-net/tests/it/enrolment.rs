@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::server::Server;
 use crate::world::{
     H1, Policy, TOKEN, World, asking, bootstrap_as, bootstrap_request, ear, entropy, loopback,
-    node, now,
+    node, now, until,
 };
 
 fn key() -> PrivateKey {
