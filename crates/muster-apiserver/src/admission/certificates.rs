@@ -5,11 +5,11 @@
 //! Refuses to know: whether to approve, and how a certificate is made.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use muster_identity::{Csr, CsrError, SignerName, Usage, pki::MIN_EXPIRATION_SECONDS};
+use muster_identity::{Csr, CsrError, SignerName};
 use muster_machinery::{
     meta::{self, at, items, str_at},
     status::Status,
-    validation::{FieldError, names},
+    validation::FieldError,
 };
 use serde_json::{Map, Value};
 
@@ -21,8 +21,6 @@ use crate::{
 
 pub(super) const GROUP: &str = "certificates.k8s.io";
 pub(super) const REQUESTS: &str = "certificatesigningrequests";
-/// Longest `spec.signerName`: a domain, a slash and a path of 253 characters each, as upstream.
-const MAX_SIGNER_NAME: usize = 571;
 
 /// Reads the PKCS #10 request out of the object and verifies its signature.
 pub(super) fn parse(object: &Value) -> Result<Csr, CsrError> {
@@ -112,109 +110,41 @@ fn permitted(authorizer: &Authorizer, request: &Judged<'_>, verb: &str, signer: 
     )))
 }
 
+/// What validation cannot tell of a new request: whether its bytes are one, and what they ask for.
 fn fresh(request: &Judged<'_>, object: &Value) -> Admitted {
-    let mut errors = Vec::new();
-    let csr = parse(object).map_err(|error| {
-        let shown = at(object, &["spec", "request"])
-            .cloned()
-            .unwrap_or_default();
-        errors.push(FieldError::invalid(
-            "spec.request",
-            shown,
-            error.to_string(),
-        ));
-    });
-    check_usages(object, &mut errors);
-    check_signer(signer_of(object), &mut errors);
-    check_life(object, &mut errors);
-    if !errors.is_empty() {
+    let invalid = |error| {
         let name = request.name();
-        return Err(Box::new(Status::invalid(
+        Box::new(Status::invalid(
             GROUP,
             "CertificateSigningRequest",
             name,
-            &errors,
-        )));
-    }
-    let signer = SignerName::parse(signer_of(object));
-    let asks_for_masters = |csr: Csr| {
-        csr.subject()
-            .organizations
-            .iter()
-            .any(|group| group == MASTERS)
+            &[error],
+        ))
     };
-    if signer == SignerName::KubeApiserverClient && csr.is_ok_and(asks_for_masters) {
+    let csr = parse(object).map_err(|error| {
+        let shown = at(object, &["spec", "request"]).cloned().unwrap_or_default();
+        let why = match error {
+            CsrError::Pem(_) | CsrError::NotOneRequest => {
+                "PEM block type must be CERTIFICATE REQUEST".to_owned()
+            }
+            error => error.to_string(),
+        };
+        invalid(FieldError::invalid("spec.request", shown, why))
+    })?;
+    let signer = SignerName::parse(signer_of(object));
+    if signer == SignerName::LegacyUnknown {
+        let why = "the legacy signerName is not allowed via this API version";
+        let error = FieldError::invalid("spec.signerName", signer.as_str().into(), why);
+        return Err(invalid(error));
+    }
+    let organizations = &csr.subject().organizations;
+    if signer == SignerName::KubeApiserverClient && organizations.iter().any(|one| one == MASTERS) {
         return Err(request.forbidden(&format!(
             "use of {} signer with {MASTERS} group is not allowed",
             signer.as_str()
         )));
     }
     Ok(())
-}
-
-fn check_usages(object: &Value, errors: &mut Vec<FieldError>) {
-    let usages = items(object, &["spec", "usages"]);
-    if usages.is_empty() {
-        errors.push(FieldError::required("spec.usages", ""));
-    }
-    for (index, usage) in usages.iter().enumerate() {
-        let field = format!("spec.usages[{index}]");
-        if usages[..index].contains(usage) {
-            errors.push(FieldError::duplicate(field, usage.clone()));
-        } else if usage
-            .as_str()
-            .and_then(|word| Usage::parse(word).ok())
-            .is_none()
-        {
-            errors.push(FieldError::not_supported(field, usage.clone(), &[]));
-        }
-    }
-}
-
-/// A signer is named `DOMAIN/PATH`, the domain of two parts at least.
-fn check_signer(signer: &str, errors: &mut Vec<FieldError>) {
-    const FIELD: &str = "spec.signerName";
-    let mut refuse = |why: &str| errors.push(FieldError::invalid(FIELD, signer.into(), why));
-    if signer.is_empty() {
-        errors.push(FieldError::required(FIELD, ""));
-        return;
-    }
-    if signer == SignerName::LegacyUnknown.as_str() {
-        return refuse("the legacy signerName is not allowed via this API version");
-    }
-    if signer.len() > MAX_SIGNER_NAME {
-        errors.push(FieldError::too_long(FIELD, MAX_SIGNER_NAME));
-        return;
-    }
-    let Some((domain, path)) = signer
-        .split_once('/')
-        .filter(|(_, path)| !path.contains('/'))
-    else {
-        return refuse(
-            "must be a fully qualified domain and path of the form 'example.com/signer-name'",
-        );
-    };
-    for problem in names::dns_subdomain_problems(domain) {
-        refuse(&format!("validating label {domain:?}: {problem}"));
-    }
-    if !domain.contains('.') {
-        refuse("should be a domain with at least two segments separated by dots");
-    }
-    for problem in names::dns_subdomain_problems(path) {
-        refuse(&format!("validating label {path:?}: {problem}"));
-    }
-}
-
-fn check_life(object: &Value, errors: &mut Vec<FieldError>) {
-    let seconds = at(object, &["spec", "expirationSeconds"]).and_then(Value::as_i64);
-    if let Some(seconds) = seconds.filter(|seconds| *seconds < MIN_EXPIRATION_SECONDS) {
-        let why = "may not specify a duration less than 600 seconds (10 minutes)";
-        errors.push(FieldError::invalid(
-            "spec.expirationSeconds",
-            seconds.into(),
-            why,
-        ));
-    }
 }
 
 #[cfg(test)]
