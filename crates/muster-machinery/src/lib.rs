@@ -1,10 +1,21 @@
-//! muster-machinery.
+//! Kubernetes' data model without a cluster: objects as JSON, and everything that can be said about them
+//! without asking anybody.
+//!
+//! * What there is: [`resources`] (the one table), [`discovery`] (what clients are told of it), [`schema`]
+//!   and [`openapi`] (the fields).
+//! * What an object is: [`meta`], [`gvk`], [`quantity`], [`protobuf`] (its other form on the wire),
+//!   [`conversion`] (its other name).
+//! * What becomes of it: [`defaulting`], [`field_validation`], [`validation`], [`patch`].
+//! * What is answered: [`status`], [`table`], [`selector`].
+//!
+//! Refuses to know sockets, clocks, files and randomness: time and names come in as arguments.
 
 pub mod conversion;
 pub mod defaulting;
 pub mod discovery;
 pub mod duration_text;
 pub mod field_validation;
+mod go_quote;
 pub mod gvk;
 pub mod meta;
 pub mod openapi;

@@ -221,5 +221,4 @@ fn escape(value: &str) -> String {
 }
 
 #[cfg(test)]
-#[path = "field_tests.rs"]
 mod tests;

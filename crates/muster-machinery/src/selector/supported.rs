@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+use crate::go_quote::quoted;
 use crate::meta;
 
 /// A field that this kind cannot be selected by.
@@ -82,7 +83,8 @@ pub(super) fn check_field(group: &str, kind: &str, field: &str) -> Result<(), Un
     // Kinds without a conversion of their own share one text that names the two general fields.
     let text = if selectable_fields(group, kind).is_empty() {
         format!(
-            "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+            "{} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"",
+            quoted(field)
         )
     } else {
         format!("field label not supported: {field}")

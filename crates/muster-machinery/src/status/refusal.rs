@@ -1,6 +1,7 @@
 //! The constructors of failures, each with the message text of kube-apiserver.
 
 use super::{Cause, Details, FieldError, GroupResource, Reason, Status, details};
+use crate::go_quote::quoted;
 
 /// The reason text of an update that lost a race.
 pub const OBJECT_MODIFIED: &str =
@@ -44,20 +45,21 @@ impl AccessAttributes<'_> {
             path,
             ..
         } = *self;
+        let user = quoted(user);
         if resource.is_empty() {
-            return format!("User {user:?} cannot {verb} path {path:?}");
+            return format!("User {user} cannot {verb} path {}", quoted(path));
         }
         let resource = if subresource.is_empty() {
             resource.to_owned()
         } else {
             format!("{resource}/{subresource}")
         };
-        let head =
-            format!("User {user:?} cannot {verb} resource {resource:?} in API group {group:?}");
+        let (resource, group) = (quoted(&resource), quoted(group));
+        let head = format!("User {user} cannot {verb} resource {resource} in API group {group}");
         if namespace.is_empty() {
             format!("{head} at the cluster scope")
         } else {
-            format!("{head} in the namespace {namespace:?}")
+            format!("{head} in the namespace {}", quoted(namespace))
         }
     }
 }
@@ -66,7 +68,7 @@ impl Status {
     /// 404: there is no object of this name.
     #[must_use]
     pub fn not_found(resource: GroupResource<'_>, name: &str) -> Self {
-        let message = format!("{resource} {name:?} not found");
+        let message = format!("{resource} {} not found", quoted(name));
         Self::about(Reason::NotFound, message, details(resource, name))
     }
 
@@ -80,7 +82,7 @@ impl Status {
     /// 409: an object of this name exists.
     #[must_use]
     pub fn already_exists(resource: GroupResource<'_>, name: &str) -> Self {
-        let message = format!("{resource} {name:?} already exists");
+        let message = format!("{resource} {} already exists", quoted(name));
         Self::about(Reason::AlreadyExists, message, details(resource, name))
     }
 
@@ -88,7 +90,8 @@ impl Status {
     #[must_use]
     pub fn generated_name_exists(resource: GroupResource<'_>, name: &str) -> Self {
         let message = format!(
-            "{resource} {name:?} already exists, the server was not able to generate a unique name for the object"
+            "{resource} {} already exists, the server was not able to generate a unique name for the object",
+            quoted(name)
         );
         let details = Details {
             retry_after_seconds: 1,
@@ -107,7 +110,10 @@ impl Status {
     /// `Precondition failed: UID in precondition: a, UID in object meta: b`.
     #[must_use]
     pub fn conflict_because(resource: GroupResource<'_>, name: &str, why: &str) -> Self {
-        let message = format!("Operation cannot be fulfilled on {resource} {name:?}: {why}");
+        let message = format!(
+            "Operation cannot be fulfilled on {resource} {}: {why}",
+            quoted(name)
+        );
         Self::about(Reason::Conflict, message, details(resource, name))
     }
 
@@ -135,10 +141,11 @@ impl Status {
                 texts.push(text);
             }
         }
+        let subject = format!("{qualified} {}", quoted(name));
         let message = match texts.as_slice() {
-            [] => format!("{qualified} {name:?} is invalid"),
-            [one] => format!("{qualified} {name:?} is invalid: {one}"),
-            many => format!("{qualified} {name:?} is invalid: [{}]", many.join(", ")),
+            [] => format!("{subject} is invalid"),
+            [one] => format!("{subject} is invalid: {one}"),
+            many => format!("{subject} is invalid: [{}]", many.join(", ")),
         };
         let causes = errors.iter().map(Cause::from).collect();
         Self::about(
@@ -169,7 +176,7 @@ impl Status {
         let message = match (resource.resource, name) {
             ("", _) => format!("forbidden: {why}"),
             (_, "") => format!("{resource} is forbidden: {why}"),
-            _ => format!("{resource} {name:?} is forbidden: {why}"),
+            _ => format!("{resource} {} is forbidden: {why}", quoted(name)),
         };
         let details = match resource.resource {
             "" => Details::default(),
@@ -236,8 +243,8 @@ impl Status {
     /// 405: this resource has no such verb.
     #[must_use]
     pub fn method_not_supported(resource: GroupResource<'_>, verb: &str) -> Self {
-        let text = resource.to_string();
-        let message = format!("{verb} is not supported on resources of kind {text:?}");
+        let kind = quoted(&resource.to_string());
+        let message = format!("{verb} is not supported on resources of kind {kind}");
         Self::about(Reason::MethodNotAllowed, message, details(resource, ""))
     }
 

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde_json::Value;
 
+use crate::go_quote::quoted;
+
 /// What is wrong with a field (`field.ErrorType`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FieldErrorKind {
@@ -117,7 +119,7 @@ impl FieldError {
     /// A value outside a closed set; the set is listed in the message.
     #[must_use]
     pub fn not_supported(field: impl Into<String>, value: Value, supported: &[&str]) -> Self {
-        let listed: Vec<_> = supported.iter().map(|value| format!("{value:?}")).collect();
+        let listed: Vec<_> = supported.iter().map(|value| quoted(value)).collect();
         let detail = format!("supported values: {}", listed.join(", "));
         Self::new(field, FieldErrorKind::NotSupported, value, detail)
     }
@@ -160,8 +162,10 @@ impl FieldError {
         let mut body = self.kind.text().to_owned();
         if self.kind.shows_value() {
             body.push_str(": ");
-            // serde_json quotes text as Go's %q does for everything a name or label can hold.
-            body.push_str(&self.value.to_string());
+            match &self.value {
+                Value::String(text) => body.push_str(&quoted(text)),
+                other => body.push_str(&other.to_string()),
+            }
         }
         if !self.detail.is_empty() {
             body.push_str(": ");

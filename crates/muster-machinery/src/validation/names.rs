@@ -241,5 +241,4 @@ pub fn port_name_problems(text: &str) -> Vec<String> {
 }
 
 #[cfg(test)]
-#[path = "names_tests.rs"]
 mod tests;
