@@ -1,6 +1,7 @@
 //! The few fields of a `KubeletConfiguration` (kubelet.config.k8s.io/v1beta1) that the built-in
 //! kubelet acts on. Unknown fields are nobody's mistake: the file is written for other kubelets too.
 
+use crate::node::object::{Taint, TaintError};
 use serde::Deserialize;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,16 @@ pub struct Configuration {
     healthz_port: Option<u16>,
     container_runtime_endpoint: String,
     rotate_certificates: bool,
+    register_with_taints: Vec<TaintField>,
+}
+
+/// `v1.Taint`, as far as a registration has it.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(default)]
+struct TaintField {
+    key: String,
+    value: String,
+    effect: String,
 }
 
 /// Why the file cannot be used.
@@ -84,6 +95,17 @@ impl Configuration {
     #[must_use]
     pub fn runtime_endpoint(&self) -> Option<&str> {
         Some(self.container_runtime_endpoint.as_str()).filter(|endpoint| !endpoint.is_empty())
+    }
+
+    /// The taints to register with (`registerWithTaints`).
+    ///
+    /// # Errors
+    /// [`TaintError`] at one that is none.
+    pub fn taints(&self) -> Result<Vec<Taint>, TaintError> {
+        let parse = |field: &TaintField| {
+            Taint::parse(&format!("{}={}:{}", field.key, field.value, field.effect))
+        };
+        self.register_with_taints.iter().map(parse).collect()
     }
 
     /// Whether the client certificate is renewed before it ends.

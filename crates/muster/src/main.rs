@@ -6,6 +6,7 @@ mod args;
 mod cluster;
 mod columns;
 mod commands;
+mod control_plane;
 mod entropy;
 mod exit;
 mod printer;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
 
 async fn run(command: Command, printer: Printer) -> Result<(), Failure> {
     match command {
+        Command::Server(server) => commands::server::run(server, printer).await,
         Command::Token(token) => commands::token::run(token, printer).await,
         Command::Bench(bench) => commands::bench::run(bench, printer).await,
         Command::Kubelet(kubelet) => commands::kubelet::run(kubelet).await,

@@ -2,4 +2,5 @@
 
 pub(crate) mod bench;
 pub(crate) mod kubelet;
+pub(crate) mod server;
 pub(crate) mod token;
