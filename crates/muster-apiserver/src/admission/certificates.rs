@@ -122,7 +122,9 @@ fn fresh(request: &Judged<'_>, object: &Value) -> Admitted {
         ))
     };
     let csr = parse(object).map_err(|error| {
-        let shown = at(object, &["spec", "request"]).cloned().unwrap_or_default();
+        let shown = at(object, &["spec", "request"])
+            .cloned()
+            .unwrap_or_default();
         let why = match error {
             CsrError::Pem(_) | CsrError::NotOneRequest => {
                 "PEM block type must be CERTIFICATE REQUEST".to_owned()

@@ -7,11 +7,13 @@ mod access_files;
 mod objects;
 mod pki;
 mod policy;
+mod upkeep;
 mod write;
 
 pub use self::{
     objects::{BootstrapSettings, default_objects},
     pki::{Credential, Pki, PkiError, PkiSettings},
+    upkeep::brought_up_to_date,
 };
 
 pub(crate) use self::policy::cluster_role_rules;

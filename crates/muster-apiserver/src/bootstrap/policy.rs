@@ -12,6 +12,8 @@ use crate::authz::PolicyRule;
 
 const API_VERSION: &str = "rbac.authorization.k8s.io/v1";
 const GROUP: &str = "rbac.authorization.k8s.io";
+/// The annotation by which an RBAC object follows the program.
+pub(super) const AUTO_UPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
 const CONTROLLER_PREFIX: &str = "system:controller:";
 const AGGREGATE_PREFIX: &str = "rbac.authorization.k8s.io/aggregate-to-";
 
@@ -192,7 +194,7 @@ fn metadata(name: &str, namespace: Option<&str>, origin: Origin) -> Value {
     }
     if origin == Origin::Kubernetes {
         let labels = json!({"kubernetes.io/bootstrapping": "rbac-defaults"});
-        let annotations = json!({"rbac.authorization.kubernetes.io/autoupdate": "true"});
+        let annotations = json!({AUTO_UPDATE: "true"});
         metadata.insert("labels".to_owned(), labels);
         metadata.insert("annotations".to_owned(), annotations);
     }

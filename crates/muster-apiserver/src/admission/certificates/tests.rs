@@ -65,7 +65,10 @@ fn a_request_that_cannot_be_signed_is_invalid(
 
 #[test]
 fn a_request_for_a_key_that_the_asker_does_not_hold_is_invalid() {
-    let mut der = Csr::from_pem(pem(&[]).as_bytes()).expect("a request").der().to_vec();
+    let mut der = Csr::from_pem(pem(&[]).as_bytes())
+        .expect("a request")
+        .der()
+        .to_vec();
     // The last bytes are the signature's.
     let last = der.len() - 1;
     der[last] ^= 1;
@@ -74,7 +77,10 @@ fn a_request_for_a_key_that_the_asker_does_not_hold_is_invalid() {
     object["spec"]["request"] = STANDARD.encode(forged).into();
     let refused = create(object).expect_err("refused");
     assert_eq!(refused.code(), 422);
-    assert!(refused.message().contains("signature does not verify"), "{refused}");
+    assert!(
+        refused.message().contains("signature does not verify"),
+        "{refused}"
+    );
 }
 
 #[test]
