@@ -2,13 +2,37 @@
 //! built-in resource over `muster-storage`, the watch cache and the system endpoints.
 //!
 //! Refuses to know: how nodes are joined, what controllers decide, where the process runs.
+//!
+//! A request travels downward through this list.
 
-pub mod admission;
+mod serve;
+
+mod pipeline;
+
 pub mod authn;
 pub mod authz;
+
+mod route;
+
+mod system;
+
+pub mod reviews;
+
+mod registry;
+
+pub mod admission;
+
+mod watch;
+
+mod background;
 pub mod bootstrap;
 mod entropy;
 mod request;
-pub mod reviews;
+mod server;
+mod wire;
 
 pub use request::{ObjectReader, RequestInfo, ResourceRequest, UserInfo, Verb};
+pub use serve::LocalService;
+pub use serve::TlsError;
+pub use server::{ApiServer, Config, RunningServer, StartError};
+pub use wire::ResponseBody;

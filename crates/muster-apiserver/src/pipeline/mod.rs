@@ -1,0 +1,176 @@
+//! The way of a request, as one list: panic guard, request id, authentication, attributes, in-flight limit,
+//! authorisation, routing. A request is refused at the first stage that can.
+//!
+//! Refuses to know: sockets, and what the stages decide by. Refusals become answers at the end of this list
+//! and nowhere else.
+
+mod limit;
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+
+use futures::{FutureExt, future::BoxFuture};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
+use jiff::Timestamp;
+use muster_machinery::status::{AccessAttributes, Status};
+
+pub(crate) use limit::InflightLimits;
+
+use crate::{
+    authn::Authenticator,
+    authz::{Authorizer, Decision},
+    entropy::random_uuid,
+    registry::Refusal,
+    request::{RequestInfo, UserInfo},
+    route::{Authorised, RequestBody, Router, negotiated},
+    system::Metrics,
+    wire::{Negotiated, Response, ResponseBody, refusal_response},
+};
+
+const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+/// The longest audit id that is taken over from a client.
+const MAX_AUDIT_ID: usize = 64;
+
+/// Where a request comes from.
+#[derive(Clone, Debug)]
+pub(crate) enum Caller {
+    /// From the network, with the verified certificate of the client if it showed one.
+    Remote {
+        /// The leaf, DER.
+        certificate: Option<Arc<[u8]>>,
+    },
+    /// From this process, in the name of a user.
+    Local(Arc<UserInfo>),
+}
+
+/// The stages and what they go by.
+pub(crate) struct Pipeline {
+    pub(crate) authenticator: Arc<Authenticator>,
+    pub(crate) authorizer: Arc<Authorizer>,
+    pub(crate) limits: InflightLimits,
+    pub(crate) router: Router,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Pipeline {
+    /// Answers a request, whatever happens.
+    pub(crate) fn answer(
+        self: Arc<Self>,
+        request: Request<RequestBody>,
+        caller: Arc<Caller>,
+    ) -> BoxFuture<'static, Response> {
+        Box::pin(async move { self.handle(request, &caller).await })
+    }
+
+    async fn handle(&self, request: Request<RequestBody>, caller: &Caller) -> Response {
+        let started = Instant::now();
+        let info = RequestInfo::parse(
+            request.method(),
+            request.uri().path(),
+            request.uri().query(),
+        );
+        let wanted = negotiated(request.headers(), request.uri().query(), false);
+        let wanted = wanted.unwrap_or(Negotiated::JSON);
+        let is_head = request.method() == Method::HEAD;
+        let audit_id = audit_id(request.headers());
+        let stages = AssertUnwindSafe(self.stages(request, &info, caller)).catch_unwind();
+        let mut response = match stages.await {
+            Ok(Ok(response)) => response,
+            Ok(Err(refusal)) => refusal_response(&refusal, wanted),
+            Err(_panic) => {
+                tracing::error!(path = info.path, "a request handler panicked");
+                refusal_response(&Status::internal("the request handler failed"), wanted)
+            }
+        };
+        if is_head {
+            *response.body_mut() = ResponseBody::empty();
+        }
+        add_headers(response.headers_mut(), audit_id);
+        self.metrics
+            .observe(&info, response.status(), started.elapsed());
+        response
+    }
+
+    async fn stages(
+        &self,
+        request: Request<RequestBody>,
+        info: &RequestInfo,
+        caller: &Caller,
+    ) -> Result<Response, Refusal> {
+        let now = Timestamp::now();
+        let (parts, body) = request.into_parts();
+        let user = self.authenticate(&parts.headers, caller, now)?;
+        let _place = self.limits.enter(&user, info).await?;
+        self.authorize(&user, info)?;
+        let authorised = Authorised {
+            user,
+            info: info.clone(),
+            method: parts.method,
+            query: parts.uri.query().map(str::to_owned),
+            headers: parts.headers,
+            body,
+            now,
+        };
+        self.router.route(authorised).await
+    }
+
+    fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        caller: &Caller,
+        now: Timestamp,
+    ) -> Result<UserInfo, Refusal> {
+        let certificate = match caller {
+            Caller::Local(user) => return Ok(UserInfo::clone(user)),
+            Caller::Remote { certificate } => certificate.as_deref(),
+        };
+        self.authenticator
+            .authenticate(headers, certificate, now)
+            .map_err(|reason| {
+                tracing::debug!(%reason, "a request could not be authenticated");
+                Status::unauthorized().into()
+            })
+    }
+
+    fn authorize(&self, user: &UserInfo, info: &RequestInfo) -> Result<(), Refusal> {
+        let Decision::Deny { reason } = self.authorizer.authorize(user, info) else {
+            return Ok(());
+        };
+        let text = |part: &Option<String>| part.clone().unwrap_or_default();
+        let resource = info.resource.clone().unwrap_or_default();
+        Err(Status::forbidden(
+            &AccessAttributes {
+                user: &user.name,
+                verb: info.verb.as_str(),
+                group: &resource.group,
+                resource: &resource.resource,
+                subresource: &text(&resource.subresource),
+                namespace: &text(&resource.namespace),
+                name: &text(&resource.name),
+                path: &info.path,
+            },
+            &reason,
+        )
+        .into())
+    }
+}
+
+/// The id under which a request is found again: the client's, if it is a sane one, else a new one.
+fn audit_id(headers: &HeaderMap) -> HeaderValue {
+    let given = headers
+        .get(AUDIT_ID)
+        .filter(|id| !id.is_empty() && id.len() <= MAX_AUDIT_ID);
+    given.cloned().unwrap_or_else(|| {
+        HeaderValue::try_from(random_uuid()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+    })
+}
+
+fn add_headers(headers: &mut HeaderMap, audit_id: HeaderValue) {
+    headers.insert(AUDIT_ID, audit_id);
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-cache, private"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+}

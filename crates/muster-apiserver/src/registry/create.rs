@@ -1,0 +1,109 @@
+//! Making an object.
+//!
+//! Refuses to know: what single kinds add to a new object: that is `strategy`.
+
+use std::sync::Arc;
+
+use muster_machinery::{meta, status::Status, validation};
+use serde_json::Value;
+
+use super::{Call, Refusal, Registry, WriteOptions, identity::generated_name, metadata, strategy};
+use crate::{
+    admission::{AdmissionRequest, Operation},
+    watch::{StoredObject, encode_stored},
+};
+
+/// How many generated names are tried.
+const NAME_TRIES: usize = 8;
+
+impl Registry {
+    /// Makes an object and answers its stored state.
+    pub(crate) async fn create(
+        &self,
+        call: &Call<'_>,
+        mut object: Value,
+        options: &WriteOptions,
+    ) -> Result<Arc<StoredObject>, Refusal> {
+        metadata::place(call, &mut object)?;
+        if !call.name().is_empty() {
+            metadata::check_name(call, &mut object)?;
+        }
+        if !meta::resource_version(&object).is_empty() {
+            return Err(Status::bad_request(
+                "resourceVersion should not be set on objects to be created",
+            )
+            .into());
+        }
+        let base = match meta::name(&object) {
+            "" => meta::generate_name(&object).to_owned(),
+            _ => String::new(),
+        };
+        for _ in 0..NAME_TRIES {
+            let mut attempt = object.clone();
+            if !base.is_empty() {
+                meta::set_name(&mut attempt, &generated_name(&base));
+            }
+            let attempt = self.prepare_new(call, attempt)?;
+            if let Some(stored) = self.insert_new(call, &attempt, options).await? {
+                return Ok(stored);
+            }
+            if base.is_empty() {
+                let name = meta::name(&attempt);
+                return Err(Status::already_exists(call.resource.group_resource(), name).into());
+            }
+        }
+        Err(Status::generated_name_exists(call.resource.group_resource(), &base).into())
+    }
+
+    /// Everything that happens to a new object before it is written.
+    fn prepare_new(&self, call: &Call<'_>, mut object: Value) -> Result<Value, Refusal> {
+        metadata::begin(call, &mut object);
+        strategy::prepare_create(call, &mut object);
+        self.admit(call, Operation::Create, Some(&mut object), None)?;
+        if call.is("", "services") {
+            self.addresses.assign(&mut object, None)?;
+        }
+        let errors = validation::validate_create(call.resource, &object);
+        if errors.is_empty() {
+            return Ok(object);
+        }
+        let name = meta::name(&object);
+        Err(Status::invalid(&call.resource.group, &call.resource.kind, name, &errors).into())
+    }
+
+    async fn insert_new(
+        &self,
+        call: &Call<'_>,
+        object: &Value,
+        options: &WriteOptions,
+    ) -> Result<Option<Arc<StoredObject>>, Refusal> {
+        let key = call.key_of(meta::name(object));
+        if !options.dry_run {
+            return self.insert(call, &key, object).await;
+        }
+        self.catch_up().await?;
+        if self.resource_cache(call).get(&key).is_some() {
+            return Ok(None);
+        }
+        let stored = encode_stored(object).map_err(Status::internal)?;
+        Ok(Some(Arc::new(StoredObject::new(key.into(), 0, &stored))))
+    }
+
+    pub(super) fn admit(
+        &self,
+        call: &Call<'_>,
+        operation: Operation,
+        object: Option<&mut Value>,
+        old: Option<&Value>,
+    ) -> Result<(), Refusal> {
+        let request = AdmissionRequest {
+            user: call.user,
+            info: call.request,
+            operation,
+            object,
+            old,
+            now: call.now,
+        };
+        self.admission.admit(request)
+    }
+}

@@ -1,0 +1,298 @@
+//! The options of requests on resources, read from the query and, for deletions, from the body.
+//!
+//! Refuses to know: what is done with them.
+
+use muster_machinery::{
+    field_validation::FieldValidation,
+    resources::Resource,
+    selector::{FieldSelector, LabelSelector},
+    status::Status,
+};
+use serde_json::Value;
+
+use super::Refusal;
+use crate::request::query_pairs;
+
+/// Options of create, update and patch.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WriteOptions {
+    /// Everything but the write itself is done.
+    pub(crate) dry_run: bool,
+    /// What happens to unknown fields.
+    pub(crate) field_validation: FieldValidation,
+    /// The client's name for itself.
+    pub(crate) field_manager: String,
+    /// Whether an apply patch may take fields from other managers.
+    pub(crate) force: bool,
+}
+
+/// How a resource version restricts a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Freshness {
+    /// The newest state there is when the request comes in.
+    Newest,
+    /// Any state.
+    Any,
+    /// A state at this revision or later.
+    NotOlderThan(u64),
+    /// The state at exactly this revision.
+    Exactly(u64),
+}
+
+/// Options of list, watch and deletecollection.
+#[derive(Clone, Debug)]
+pub(crate) struct ListOptions {
+    /// Selected labels.
+    pub(crate) labels: LabelSelector,
+    /// Selected fields.
+    pub(crate) fields: FieldSelector,
+    /// The most objects in one answer; 0 for all.
+    pub(crate) limit: usize,
+    /// The token of the page before.
+    pub(crate) continue_token: String,
+    /// The asked resource version as it was written.
+    pub(crate) resource_version: String,
+    /// `Exact`, `NotOlderThan` or empty.
+    pub(crate) version_match: String,
+    /// After how many seconds a watch ends.
+    pub(crate) timeout_seconds: Option<u64>,
+    /// Whether a watch wants bookmarks.
+    pub(crate) bookmarks: bool,
+    /// Whether a watch begins with the present objects.
+    pub(crate) initial_events: Option<bool>,
+    /// What a table carries of each object: `Metadata` (the default), `Object` or `None`.
+    pub(crate) include_object: String,
+}
+
+/// Options of delete (`v1.DeleteOptions`).
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DeleteOptions {
+    /// Seconds the object has for its end.
+    pub(crate) grace: Option<i64>,
+    /// The uid the object must have.
+    pub(crate) uid: Option<String>,
+    /// The resource version the object must have.
+    pub(crate) resource_version: Option<String>,
+    /// What becomes of dependents.
+    pub(crate) propagation: Option<Propagation>,
+    /// Everything but the deletion itself is done.
+    pub(crate) dry_run: bool,
+}
+
+/// What becomes of an object's dependents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Propagation {
+    /// They stay.
+    Orphan,
+    /// They go later.
+    Background,
+    /// They go first.
+    Foreground,
+}
+
+impl WriteOptions {
+    /// Reads the query of a write.
+    pub(crate) fn parse(query: Option<&str>) -> Result<Self, Refusal> {
+        let mut options = Self::default();
+        for (key, value) in query_pairs(query) {
+            match key.as_str() {
+                "dryRun" => options.dry_run |= dry_run(&value)?,
+                "fieldManager" => options.field_manager = value,
+                "force" => options.force = flag(&value),
+                "fieldValidation" => {
+                    options.field_validation = FieldValidation::parse(&value).ok_or_else(|| {
+                        Status::bad_request(format!(
+                            "fieldValidation: Unsupported value: {value:?}: supported values: \"Ignore\", \"Strict\", \"Warn\""
+                        ))
+                    })?;
+                }
+                _ => {}
+            }
+        }
+        Ok(options)
+    }
+}
+
+impl ListOptions {
+    /// Reads the query of a list or watch on `resource`.
+    pub(crate) fn parse(query: Option<&str>, resource: &Resource) -> Result<Self, Refusal> {
+        let mut options = Self {
+            labels: LabelSelector::everything(),
+            fields: FieldSelector::everything(),
+            limit: 0,
+            continue_token: String::new(),
+            resource_version: String::new(),
+            version_match: String::new(),
+            timeout_seconds: None,
+            bookmarks: false,
+            initial_events: None,
+            include_object: String::new(),
+        };
+        for (key, value) in query_pairs(query) {
+            match key.as_str() {
+                "labelSelector" => {
+                    options.labels = LabelSelector::parse(&value)
+                        .map_err(|error| Status::bad_request(error.to_string()))?;
+                }
+                "fieldSelector" => {
+                    options.fields = FieldSelector::parse(&value)
+                        .map_err(|error| Status::bad_request(error.to_string()))?;
+                }
+                "limit" => options.limit = number(&key, &value)?,
+                "continue" => options.continue_token = value,
+                "resourceVersion" => options.resource_version = value,
+                "resourceVersionMatch" => options.version_match = value,
+                "timeoutSeconds" => options.timeout_seconds = Some(number(&key, &value)?),
+                "allowWatchBookmarks" => options.bookmarks = flag(&value),
+                "sendInitialEvents" => options.initial_events = Some(flag(&value)),
+                "includeObject" => options.include_object = value,
+                _ => {}
+            }
+        }
+        options
+            .fields
+            .check(&resource.group, &resource.kind)
+            .map_err(|error| Status::bad_request(error.to_string()))?;
+        Ok(options)
+    }
+
+    /// What the resource version and its match mean for a list.
+    pub(crate) fn freshness(&self) -> Result<Freshness, Refusal> {
+        let version = match self.resource_version.as_str() {
+            "" => None,
+            text => Some(parse_version(text)?),
+        };
+        if !self.continue_token.is_empty() && version.is_some_and(|version| version != 0) {
+            return Err(Status::bad_request(
+                "specifying resource version is not allowed when using continue",
+            )
+            .into());
+        }
+        match (self.version_match.as_str(), version) {
+            ("", None) => Ok(Freshness::Newest),
+            ("" | "NotOlderThan", Some(0)) => Ok(Freshness::Any),
+            ("", Some(version)) if self.limit > 0 => Ok(Freshness::Exactly(version)),
+            ("" | "NotOlderThan", Some(version)) => Ok(Freshness::NotOlderThan(version)),
+            ("Exact", Some(version)) if version > 0 => Ok(Freshness::Exactly(version)),
+            ("Exact", Some(_)) => Err(refuse_match(
+                "Forbidden: resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"",
+            )),
+            ("NotOlderThan" | "Exact", None) => Err(refuse_match(
+                "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided",
+            )),
+            (other, _) => Err(refuse_match(&format!(
+                "Unsupported value: {other:?}: supported values: \"\", \"Exact\", \"NotOlderThan\""
+            ))),
+        }
+    }
+
+    /// Whether the selectors let everything through.
+    pub(crate) fn selects_everything(&self) -> bool {
+        self.labels.is_everything() && self.fields.is_everything()
+    }
+}
+
+fn refuse_match(why: &str) -> Refusal {
+    Status::bad_request(format!(
+        "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: {why}"
+    ))
+    .into()
+}
+
+impl DeleteOptions {
+    /// Reads the query of a deletion, then its body if there is one; the body wins.
+    pub(crate) fn parse(query: Option<&str>, body: Option<&Value>) -> Result<Self, Refusal> {
+        let mut options = Self::default();
+        for (key, value) in query_pairs(query) {
+            match key.as_str() {
+                "gracePeriodSeconds" => options.grace = Some(number(&key, &value)?),
+                "propagationPolicy" => options.propagation = Some(propagation(&value)?),
+                "orphanDependents" => options.propagation = Some(orphaning(flag(&value))),
+                "dryRun" => options.dry_run |= dry_run(&value)?,
+                _ => {}
+            }
+        }
+        if let Some(body) = body {
+            options.read_body(body)?;
+        }
+        Ok(options)
+    }
+
+    fn read_body(&mut self, body: &Value) -> Result<(), Refusal> {
+        if let Some(grace) = body.get("gracePeriodSeconds").and_then(Value::as_i64) {
+            self.grace = Some(grace);
+        }
+        if let Some(orphan) = body.get("orphanDependents").and_then(Value::as_bool) {
+            self.propagation = Some(orphaning(orphan));
+        }
+        if let Some(policy) = body.get("propagationPolicy").and_then(Value::as_str) {
+            self.propagation = Some(propagation(policy)?);
+        }
+        for value in body
+            .get("dryRun")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
+            self.dry_run |= dry_run(value.as_str().unwrap_or_default())?;
+        }
+        let condition = |name: &str| {
+            let value = body.pointer(&format!("/preconditions/{name}"))?.as_str()?;
+            Some(value.to_owned())
+        };
+        self.uid = condition("uid");
+        self.resource_version = condition("resourceVersion");
+        Ok(())
+    }
+}
+
+const fn orphaning(orphan: bool) -> Propagation {
+    if orphan {
+        Propagation::Orphan
+    } else {
+        Propagation::Background
+    }
+}
+
+fn propagation(text: &str) -> Result<Propagation, Refusal> {
+    match text {
+        "Orphan" => Ok(Propagation::Orphan),
+        "Background" => Ok(Propagation::Background),
+        "Foreground" => Ok(Propagation::Foreground),
+        other => Err(Status::bad_request(format!(
+            "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: {other:?}: supported values: \"Background\", \"Foreground\", \"Orphan\""
+        ))
+        .into()),
+    }
+}
+
+fn dry_run(value: &str) -> Result<bool, Refusal> {
+    match value {
+        "All" => Ok(true),
+        "" => Ok(false),
+        other => Err(Status::bad_request(format!(
+            "dryRun: Unsupported value: {other:?}: supported values: \"All\""
+        ))
+        .into()),
+    }
+}
+
+fn flag(value: &str) -> bool {
+    !matches!(value, "false" | "False" | "FALSE" | "f" | "F" | "0")
+}
+
+fn number<T: std::str::FromStr>(key: &str, value: &str) -> Result<T, Refusal> {
+    value
+        .parse()
+        .map_err(|_| Status::bad_request(format!("invalid value {value:?} for {key}")).into())
+}
+
+/// Reads a resource version.
+pub(crate) fn parse_version(text: &str) -> Result<u64, Refusal> {
+    text.parse().map_err(|_| {
+        Status::bad_request(format!(
+            "invalid resource version {text:?}: must be a number"
+        ))
+        .into()
+    })
+}

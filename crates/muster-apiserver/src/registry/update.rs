@@ -1,0 +1,154 @@
+//! Changing an object: replaced as a whole or by a patch, decided again when somebody else was faster.
+//!
+//! Refuses to know: where the new state comes from; that is the caller's function of the old one.
+
+use std::sync::Arc;
+
+use muster_machinery::{meta, status::Status, validation};
+use serde_json::Value;
+
+use super::{
+    CONFLICT_RETRIES, Call, Outcome, Refusal, Registry, WriteOptions, metadata, strategy, value_of,
+};
+use crate::{
+    admission::Operation,
+    watch::{StoredObject, encode_stored},
+};
+
+impl Registry {
+    /// Replaces an object. The flag tells whether it was made by this.
+    pub(crate) async fn update(
+        &self,
+        call: &Call<'_>,
+        mut object: Value,
+        options: &WriteOptions,
+    ) -> Result<(Outcome, bool), Refusal> {
+        metadata::place(call, &mut object)?;
+        metadata::check_name(call, &mut object)?;
+        let version = meta::resource_version(&object).to_owned();
+        if version.is_empty() && metadata::needs_version(call.resource) {
+            self.refuse_unversioned(call).await?;
+        }
+        let outcome = self.modify(call, options, |_| Ok(object.clone())).await;
+        match outcome {
+            Err(refusal)
+                if refusal.code() == 404
+                    && call.sub.is_none()
+                    && metadata::may_create_on_update(call.resource) =>
+            {
+                meta::set_resource_version(&mut object, "");
+                let made = self.create(call, object, options).await?;
+                Ok((Outcome::Stored(made), true))
+            }
+            outcome => Ok((outcome?, false)),
+        }
+    }
+
+    async fn refuse_unversioned(&self, call: &Call<'_>) -> Result<(), Refusal> {
+        self.catch_up().await?;
+        if self.resource_cache(call).get(&call.key()).is_none() {
+            return Ok(());
+        }
+        let error = validation::FieldError::invalid(
+            "metadata.resourceVersion",
+            Value::from(0),
+            "must be specified for an update",
+        );
+        let (group, kind) = (&call.resource.group, &call.resource.kind);
+        Err(Status::invalid(group, kind, call.name(), &[error]).into())
+    }
+
+    /// Changes the addressed object by a function of its present state. When the result names a resource
+    /// version it must be the present one; otherwise a lost race is decided again on the newer state.
+    pub(crate) async fn modify(
+        &self,
+        call: &Call<'_>,
+        options: &WriteOptions,
+        mut change: impl FnMut(&Value) -> Result<Value, Refusal> + Send,
+    ) -> Result<Outcome, Refusal> {
+        let mut stored = self.current(call).await?;
+        for _ in 0..CONFLICT_RETRIES {
+            let old = value_of(&stored)?;
+            let mut new = change(&old)?;
+            check_preconditions(call, &new, &old)?;
+            self.prepare_change(call, &mut new, &old)?;
+            if strategy::is_finished(call, &new) {
+                if options.dry_run {
+                    return Ok(Outcome::Removed(stored));
+                }
+                match self.remove(call, &stored).await? {
+                    Ok(gone) => return Ok(Outcome::Removed(gone)),
+                    Err(newer) => stored = newer.ok_or_else(|| call.not_found())?,
+                }
+                continue;
+            }
+            if same(&new, &old) {
+                return Ok(Outcome::Stored(stored));
+            }
+            if options.dry_run {
+                return dry_state(&stored, &new).map(Outcome::Stored);
+            }
+            match self.replace(call, &stored, &new).await? {
+                Ok(done) => return Ok(Outcome::Stored(done)),
+                Err(newer) => stored = newer.ok_or_else(|| call.not_found())?,
+            }
+        }
+        Err(call.conflict())
+    }
+
+    /// Everything that happens to a changed object before it is written.
+    fn prepare_change(&self, call: &Call<'_>, new: &mut Value, old: &Value) -> Result<(), Refusal> {
+        metadata::carry_over(new, old)?;
+        strategy::prepare_update(call, new, old);
+        metadata::count_generation(new, old);
+        self.admit(call, Operation::Update, Some(new), Some(old))?;
+        if call.is("", "services") && call.sub.is_none() {
+            self.addresses.assign(new, Some(old))?;
+        }
+        let errors = validation::validate_update(call.resource, new, old);
+        if errors.is_empty() {
+            return Ok(());
+        }
+        let (group, kind) = (&call.resource.group, &call.resource.kind);
+        Err(Status::invalid(group, kind, call.name(), &errors).into())
+    }
+}
+
+/// The uid and version that the new state names must be those of the present one.
+fn check_preconditions(call: &Call<'_>, new: &Value, old: &Value) -> Result<(), Refusal> {
+    let (asked, actual) = (meta::uid(new), meta::uid(old));
+    if !asked.is_empty() && asked != actual {
+        return Err(Status::conflict_because(
+            call.resource.group_resource(),
+            call.name(),
+            &format!(
+                "Precondition failed: UID in precondition: {asked}, UID in object meta: {actual}"
+            ),
+        )
+        .into());
+    }
+    let asked = meta::resource_version(new);
+    if !asked.is_empty() && asked != "0" && asked != meta::resource_version(old) {
+        return Err(call.conflict());
+    }
+    Ok(())
+}
+
+/// Whether nothing but the resource version differs.
+fn same(new: &Value, old: &Value) -> bool {
+    let without_version = |value: &Value| {
+        let mut value = value.clone();
+        meta::set_resource_version(&mut value, "");
+        value
+    };
+    without_version(new) == without_version(old)
+}
+
+fn dry_state(old: &StoredObject, new: &Value) -> Result<Arc<StoredObject>, Refusal> {
+    let stored = encode_stored(new).map_err(Status::internal)?;
+    Ok(Arc::new(StoredObject::new(
+        Arc::clone(old.key()),
+        old.revision(),
+        &stored,
+    )))
+}

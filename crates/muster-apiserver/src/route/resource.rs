@@ -1,0 +1,434 @@
+//! Requests on resources: the verbs, the subresources that have their own way, and what answers look like.
+//!
+//! Refuses to know: what the registry does with them.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, StatusCode, header::WARNING};
+use muster_machinery::{
+    gvk::join_api_version,
+    resources::{Nature, Resource, Subresource},
+    status::Status,
+    table::IncludeObject,
+};
+
+use super::{Authorised, Router};
+use crate::{
+    registry::{
+        Call, Conversion, DeleteOptions, ListOptions, ObjectList, Outcome, PatchKind, Refusal,
+        WriteOptions,
+    },
+    request::{ResourceRequest, Verb, query_value},
+    reviews::{self, ReviewDeps},
+    wire::{Decoded, Encoder, Expected, Response, decode, media_type},
+};
+
+/// Subresources that stream to and from a kubelet.
+const STREAMS: [&str; 5] = ["exec", "attach", "portforward", "log", "proxy"];
+
+/// A request with its resource found.
+struct Found {
+    request: Authorised,
+    asked: ResourceRequest,
+    /// The resource that was asked for.
+    resource: Arc<Resource>,
+    /// The resource as which it is kept.
+    stored: Arc<Resource>,
+    sub: Option<Subresource>,
+}
+
+impl Found {
+    fn call(&self) -> Call<'_> {
+        Call {
+            user: &self.request.user,
+            request: &self.asked,
+            resource: &self.stored,
+            served: &self.resource,
+            sub: self.sub.as_ref(),
+            now: self.request.now,
+        }
+    }
+
+    fn sub_name(&self) -> &str {
+        self.sub.as_ref().map_or("", |sub| &sub.name)
+    }
+
+    fn encoder(&self) -> Result<Encoder, Refusal> {
+        let include = query_value(self.request.query(), "includeObject").unwrap_or_default();
+        let include = IncludeObject::parse(&include).ok_or_else(|| {
+            Status::bad_request(format!("unrecognized includeObject value: {include:?}"))
+        })?;
+        let negotiated = self.request.negotiated(true)?;
+        Ok(Encoder::new(
+            negotiated,
+            Arc::clone(&self.resource),
+            include,
+            self.request.now,
+        ))
+    }
+
+    /// The kind that a body must have.
+    fn expected(&self) -> Expected {
+        let own = || self.resource.api_version();
+        let (api_version, kind) = match &self.sub {
+            Some(sub) => {
+                let version = sub.group_version.as_ref();
+                (
+                    version.map_or_else(own, |(g, v)| join_api_version(g, v)),
+                    sub.kind.to_string(),
+                )
+            }
+            None => (own(), self.resource.kind.to_string()),
+        };
+        Expected {
+            api_version,
+            kind,
+            any_version: self.sub_name() == "eviction",
+        }
+    }
+
+    async fn read_object(&mut self, options: &WriteOptions) -> Result<Decoded, Refusal> {
+        let body = self.request.read_body().await?;
+        decode(
+            &self.request.headers,
+            &body,
+            &self.expected(),
+            options.field_validation,
+        )
+    }
+
+    /// Reads the body into the form in which objects are stored.
+    async fn read_stored(&mut self, options: &WriteOptions) -> Result<Decoded, Refusal> {
+        let mut decoded = self.read_object(options).await?;
+        Conversion::of(&self.resource).store(&self.resource, &mut decoded.object);
+        Ok(decoded)
+    }
+
+    async fn delete_options(&mut self) -> Result<DeleteOptions, Refusal> {
+        let body = self.request.read_body().await?;
+        if body.is_empty() {
+            return DeleteOptions::parse(self.request.query(), None);
+        }
+        let expected = Expected {
+            api_version: "v1".to_owned(),
+            kind: "DeleteOptions".to_owned(),
+            any_version: true,
+        };
+        let validation = muster_machinery::field_validation::FieldValidation::Ignore;
+        let decoded = decode(&self.request.headers, &body, &expected, validation)?;
+        DeleteOptions::parse(self.request.query(), Some(&decoded.object))
+    }
+}
+
+impl Router {
+    /// Answers a request on a resource.
+    pub(super) async fn resource(&self, request: Authorised) -> Result<Response, Refusal> {
+        let found = self.find(request)?;
+        let verb = found.request.info.verb.clone();
+        match found.resource.nature {
+            Nature::Virtual => return self.ask(found).await,
+            Nature::Computed => return computed(&found),
+            Nature::Stored => {}
+        }
+        match (found.sub_name(), &verb) {
+            (sub, _) if STREAMS.contains(&sub) => Err(not_here(sub)),
+            ("scale", _) => self.scale(found).await,
+            ("binding", _) => self.bind(found).await,
+            ("eviction", _) => self.evict(found).await,
+            ("token", _) => self.token(found).await,
+            (_, Verb::Get) => self.get(found).await,
+            (_, Verb::List) => self.list(found).await,
+            (_, Verb::Watch) => self.watch(found).await,
+            (_, Verb::Create) => self.create(found).await,
+            (_, Verb::Update) => self.update(found).await,
+            (_, Verb::Patch) => self.patch(found).await,
+            (_, Verb::Delete) => self.delete(found).await,
+            (_, Verb::DeleteCollection) => self.delete_collection(found).await,
+            _ => Err(Status::method_not_allowed().into()),
+        }
+    }
+
+    /// Finds the resource and checks that it has the verb.
+    fn find(&self, request: Authorised) -> Result<Found, Refusal> {
+        let unknown = || Refusal::from(Status::unknown_resource());
+        let asked = request.info.resource.clone().ok_or_else(unknown)?;
+        let resource = self
+            .catalogue
+            .find(&asked.group, &asked.version, &asked.resource)
+            .ok_or_else(unknown)?;
+        let misplaced = !resource.namespaced
+            && asked.namespace.is_some()
+            && !(asked.group.is_empty() && asked.resource == "namespaces");
+        if misplaced {
+            return Err(unknown());
+        }
+        let sub = match &asked.subresource {
+            None => None,
+            Some(name) => Some(resource.subresource(name).ok_or_else(unknown)?.clone()),
+        };
+        let verb = request.info.verb.as_str();
+        let has_verb = match &sub {
+            Some(sub) => sub.has_verb(verb),
+            None => resource.has_verb(verb),
+        };
+        let needs_namespace = resource.namespaced
+            && asked.namespace.is_none()
+            && !matches!(request.info.verb, Verb::List | Verb::Watch);
+        if !has_verb || needs_namespace || !fits_path(&asked, &request.info.verb, sub.is_some()) {
+            return Err(Status::method_not_allowed().into());
+        }
+        let (group, version) = &resource.storage_group_version;
+        let stored = match self.catalogue.find(group, version, &resource.plural) {
+            Some(stored) => stored,
+            None => Arc::clone(&resource),
+        };
+        Ok(Found {
+            request,
+            asked,
+            resource,
+            stored,
+            sub,
+        })
+    }
+
+    async fn get(&self, found: Found) -> Result<Response, Refusal> {
+        let encoder = found.encoder()?;
+        let version = query_value(found.request.query(), "resourceVersion").unwrap_or_default();
+        let object = self.registry.get(&found.call(), &version).await?;
+        encoder.object(StatusCode::OK, &object)
+    }
+
+    async fn list(&self, found: Found) -> Result<Response, Refusal> {
+        let encoder = found.encoder()?;
+        let options = ListOptions::parse(found.request.query(), &found.resource)?;
+        encoder.list(self.registry.list(&found.call(), &options).await?)
+    }
+
+    async fn watch(&self, found: Found) -> Result<Response, Refusal> {
+        let encoder = found.encoder()?;
+        let options = ListOptions::parse(found.request.query(), &found.resource)?;
+        Ok(encoder.watch(self.registry.follow(&found.call(), &options).await?))
+    }
+
+    async fn create(&self, mut found: Found) -> Result<Response, Refusal> {
+        let encoder = found.encoder()?;
+        let options = WriteOptions::parse(found.request.query())?;
+        let decoded = found.read_stored(&options).await?;
+        let object = self
+            .registry
+            .create(&found.call(), decoded.object, &options)
+            .await?;
+        warn(
+            encoder.object(StatusCode::CREATED, &object)?,
+            &decoded.warnings,
+        )
+    }
+
+    async fn update(&self, mut found: Found) -> Result<Response, Refusal> {
+        let encoder = found.encoder()?;
+        let options = WriteOptions::parse(found.request.query())?;
+        let decoded = found.read_stored(&options).await?;
+        let (outcome, made) = self
+            .registry
+            .update(&found.call(), decoded.object, &options)
+            .await?;
+        let code = if made {
+            StatusCode::CREATED
+        } else {
+            StatusCode::OK
+        };
+        warn(encoder.object(code, &outcome.object())?, &decoded.warnings)
+    }
+
+    async fn patch(&self, mut found: Found) -> Result<Response, Refusal> {
+        let encoder = found.encoder()?;
+        let options = WriteOptions::parse(found.request.query())?;
+        let kind = PatchKind::of_media_type(&media_type(&found.request.headers))?;
+        let body = found.request.read_body().await?;
+        let (outcome, warnings) = self
+            .registry
+            .patch(&found.call(), kind, &body, &options)
+            .await?;
+        warn(
+            encoder.object(StatusCode::OK, &outcome.object())?,
+            &warnings,
+        )
+    }
+
+    async fn delete(&self, mut found: Found) -> Result<Response, Refusal> {
+        let encoder = found.encoder()?;
+        let options = found.delete_options().await?;
+        match self.registry.delete(&found.call(), &options).await? {
+            Outcome::Stored(object) => encoder.object(StatusCode::OK, &object),
+            Outcome::Removed(object) if answers_with_object(&found.resource) => {
+                encoder.object(StatusCode::OK, &object)
+            }
+            Outcome::Removed(object) => {
+                let value = object.value().map_err(Status::internal)?;
+                let uid = muster_machinery::meta::uid(&value);
+                let resource = found.resource.group_resource();
+                let status = Status::deleted(resource, object.name(), uid);
+                encoder.value(StatusCode::OK, &status.to_value())
+            }
+        }
+    }
+
+    async fn delete_collection(&self, mut found: Found) -> Result<Response, Refusal> {
+        let encoder = found.encoder()?;
+        let selected = ListOptions::parse(found.request.query(), &found.resource)?;
+        let options = found.delete_options().await?;
+        let call = found.call();
+        encoder.list(
+            self.registry
+                .delete_collection(&call, &selected, &options)
+                .await?,
+        )
+    }
+
+    async fn scale(&self, mut found: Found) -> Result<Response, Refusal> {
+        let encoder = found.encoder()?;
+        let options = WriteOptions::parse(found.request.query())?;
+        let scale = match found.request.info.verb {
+            Verb::Get => self.registry.scale(&found.call()).await?,
+            Verb::Update => {
+                let scale = found.read_object(&options).await?.object;
+                self.registry
+                    .set_scale(&found.call(), &scale, &options)
+                    .await?
+            }
+            _ => {
+                let kind = PatchKind::of_media_type(&media_type(&found.request.headers))?;
+                let body = found.request.read_body().await?;
+                self.registry
+                    .patch_scale(&found.call(), kind, &body, &options)
+                    .await?
+            }
+        };
+        encoder.value(StatusCode::OK, &scale)
+    }
+
+    async fn bind(&self, mut found: Found) -> Result<Response, Refusal> {
+        let encoder = found.encoder()?;
+        let options = WriteOptions::parse(found.request.query())?;
+        let binding = found.read_object(&options).await?.object;
+        let status = self.registry.bind(&found.call(), binding, &options).await?;
+        encoder.value(StatusCode::CREATED, &status.to_value())
+    }
+
+    async fn evict(&self, mut found: Found) -> Result<Response, Refusal> {
+        let encoder = found.encoder()?;
+        let options = WriteOptions::parse(found.request.query())?;
+        let eviction = found.read_object(&options).await?.object;
+        let status = self
+            .registry
+            .evict(&found.call(), eviction, &options)
+            .await?;
+        encoder.value(StatusCode::CREATED, &status.to_value())
+    }
+
+    async fn token(&self, mut found: Found) -> Result<Response, Refusal> {
+        let encoder = found.encoder()?;
+        let options = WriteOptions::parse(found.request.query())?;
+        let request = found.read_object(&options).await?.object;
+        let answer = self.registry.issue_token(&found.call(), request).await?;
+        encoder.value(StatusCode::CREATED, &answer)
+    }
+
+    /// Answers what is asked and not stored: reviews, and bindings posted to their own collection.
+    async fn ask(&self, mut found: Found) -> Result<Response, Refusal> {
+        let options = WriteOptions::parse(found.request.query())?;
+        if found.resource.group.is_empty() && found.resource.plural == "bindings" {
+            return self.bind_by_body(found, &options).await;
+        }
+        let encoder = found.encoder()?;
+        let body = found.read_object(&options).await?;
+        let deps = ReviewDeps {
+            authenticator: &self.authenticator,
+            authorizer: &self.authorizer,
+            now: found.request.now,
+        };
+        let answer = reviews::review(&found.asked, &body.object, &found.request.user, &deps)?;
+        warn(encoder.value(StatusCode::CREATED, &answer)?, &body.warnings)
+    }
+
+    /// `POST …/bindings` names its pod in the body.
+    async fn bind_by_body(
+        &self,
+        mut found: Found,
+        options: &WriteOptions,
+    ) -> Result<Response, Refusal> {
+        let encoder = found.encoder()?;
+        let binding = found.read_object(options).await?.object;
+        let pods = self
+            .catalogue
+            .find("", "v1", "pods")
+            .ok_or_else(|| Refusal::from(Status::internal("pods are not served")))?;
+        found.asked.resource = "pods".to_owned();
+        found.asked.subresource = Some("binding".to_owned());
+        found.asked.name = Some(muster_machinery::meta::name(&binding).to_owned());
+        found.sub = pods.subresource("binding").cloned();
+        found.stored = Arc::clone(&pods);
+        found.resource = pods;
+        let status = self.registry.bind(&found.call(), binding, options).await?;
+        encoder.value(StatusCode::CREATED, &status.to_value())
+    }
+}
+
+/// Whether path and verb go together: objects have a name, collections have none.
+fn fits_path(asked: &ResourceRequest, verb: &Verb, sub: bool) -> bool {
+    match verb {
+        Verb::Get | Verb::Update | Verb::Patch | Verb::Delete => asked.name.is_some(),
+        Verb::Create => asked.name.is_some() == sub,
+        _ => true,
+    }
+}
+
+/// Component statuses: this server has no components that it asks.
+fn computed(found: &Found) -> Result<Response, Refusal> {
+    match &found.asked.name {
+        Some(name) => Err(Status::not_found(found.resource.group_resource(), name).into()),
+        None => found.encoder()?.list(ObjectList::empty()),
+    }
+}
+
+fn not_here(sub: &str) -> Refusal {
+    Status::service_unavailable(format!("{sub} is not implemented by this server"))
+        .with_code(501)
+        .into()
+}
+
+/// Kinds whose deletion is answered with the object (`ReturnDeletedObject` upstream).
+fn answers_with_object(resource: &Resource) -> bool {
+    resource.group.is_empty()
+        && matches!(
+            &*resource.plural,
+            "pods"
+                | "services"
+                | "serviceaccounts"
+                | "persistentvolumes"
+                | "persistentvolumeclaims"
+                | "podtemplates"
+                | "resourcequotas"
+        )
+}
+
+/// Adds warnings for people (RFC 7234, code 299).
+fn warn(mut response: Response, warnings: &[String]) -> Result<Response, Refusal> {
+    for warning in warnings {
+        let text: String = warning
+            .chars()
+            .map(|c| {
+                if c.is_ascii_graphic() || c == ' ' {
+                    c
+                } else {
+                    '?'
+                }
+            })
+            .collect();
+        let text = text.replace('\\', "\\\\").replace('"', "\\\"");
+        if let Ok(value) = HeaderValue::try_from(format!("299 - \"{text}\"")) {
+            response.headers_mut().append(WARNING, value);
+        }
+    }
+    Ok(response)
+}

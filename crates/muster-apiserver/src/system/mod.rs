@@ -1,0 +1,158 @@
+//! Paths that are no resources: health, version, metrics, discovery, OpenAPI, token keys.
+//!
+//! Refuses to know: resources' objects, and who may read these paths.
+
+mod discovery;
+mod health;
+mod metrics;
+mod openapi;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode, header};
+use muster_machinery::{resources::version_info, status::Status};
+use serde_json::{Value, json};
+
+pub(crate) use health::Health;
+pub(crate) use metrics::Metrics;
+
+use crate::{
+    authn::Authenticator,
+    registry::Refusal,
+    route::{Authorised, ResourceCatalogue},
+    wire::{Response, ResponseBody, document},
+};
+
+/// What answers system paths.
+pub(crate) struct SystemEndpoints {
+    /// The state of health.
+    pub(crate) health: Arc<Health>,
+    /// Counters.
+    pub(crate) metrics: Arc<Metrics>,
+    /// What is served.
+    pub(crate) catalogue: Arc<ResourceCatalogue>,
+    /// The issuer of service-account tokens.
+    pub(crate) authenticator: Arc<Authenticator>,
+    /// The URL of this server, without a closing slash.
+    pub(crate) url: String,
+    /// Address and port of this server, for `/api`.
+    pub(crate) address: String,
+}
+
+/// Paths listed at `/`, besides discovery's.
+const PATHS: [&str; 15] = [
+    "/.well-known/openid-configuration",
+    "/api",
+    "/api/v1",
+    "/apis",
+    "/apis/",
+    "/healthz",
+    "/healthz/etcd",
+    "/healthz/ping",
+    "/livez",
+    "/metrics",
+    "/openapi/v2",
+    "/openapi/v3",
+    "/openid/v1/jwks",
+    "/readyz",
+    "/version",
+];
+
+impl SystemEndpoints {
+    /// Answers a request on a system path.
+    pub(crate) fn serve(&self, request: &Authorised) -> Result<Response, Refusal> {
+        if !matches!(request.method, Method::GET | Method::HEAD) {
+            return Err(Status::method_not_allowed().into());
+        }
+        let path = request.info.path.as_str();
+        let trimmed = path.trim_end_matches('/');
+        let segments: Vec<&str> = trimmed.split('/').skip(1).collect();
+        match segments.as_slice() {
+            [] => Ok(json_response(&self.paths())),
+            ["healthz" | "livez" | "readyz", ..] => Ok(self.health.serve(trimmed, request.query())),
+            ["version"] => Ok(version()),
+            ["metrics"] => Ok(self.metrics.serve()),
+            ["api" | "apis", rest @ ..] => self.discover(request, segments[0], rest),
+            ["openapi", rest @ ..] => openapi::serve(&self.catalogue, request, rest),
+            [".well-known", "openid-configuration"] => Ok(json_response(
+                &self.authenticator.issuer().discovery_document(&self.url),
+            )),
+            ["openid", "v1", "jwks"] => {
+                let keys = self.authenticator.issuer().key_set();
+                Ok(bytes_response("application/jwk-set+json", keys.to_string()))
+            }
+            _ => Err(Status::unknown_resource().into()),
+        }
+    }
+
+    fn paths(&self) -> Value {
+        let groups = self
+            .catalogue
+            .documents()
+            .group_names()
+            .map(|group| format!("/apis/{group}"));
+        let mut paths: Vec<String> = PATHS
+            .iter()
+            .map(|path| (*path).to_owned())
+            .chain(groups)
+            .collect();
+        paths.sort();
+        json!({"paths": paths})
+    }
+
+    fn discover(
+        &self,
+        request: &Authorised,
+        root: &str,
+        rest: &[&str],
+    ) -> Result<Response, Refusal> {
+        let documents = self.catalogue.documents();
+        if rest.is_empty()
+            && let Some(aggregated) = discovery::aggregated(documents, root, &request.headers)
+        {
+            return Ok(aggregated);
+        }
+        let negotiated = request.negotiated(false)?;
+        let unknown = || Refusal::from(Status::unknown_resource());
+        match (root, rest) {
+            ("api", []) => document(negotiated, &documents.api_versions(&self.address)),
+            ("api", [version]) => document(
+                negotiated,
+                &documents
+                    .api_resource_list("", version)
+                    .ok_or_else(unknown)?,
+            ),
+            ("apis", []) => document(negotiated, &documents.api_group_list()),
+            ("apis", [group]) => {
+                document(negotiated, &documents.api_group(group).ok_or_else(unknown)?)
+            }
+            ("apis", [group, version]) => {
+                let list = documents
+                    .api_resource_list(group, version)
+                    .ok_or_else(unknown)?;
+                document(negotiated, &list)
+            }
+            _ => Err(unknown()),
+        }
+    }
+}
+
+fn version() -> Response {
+    let text = serde_json::to_string_pretty(&version_info()).unwrap_or_default();
+    bytes_response("application/json", text)
+}
+
+fn json_response(value: &Value) -> Response {
+    let text = serde_json::to_string_pretty(value).unwrap_or_default();
+    bytes_response("application/json", text)
+}
+
+fn bytes_response(content_type: &'static str, body: impl Into<Bytes>) -> Response {
+    let mut response = Response::new(ResponseBody::full(body));
+    *response.status_mut() = StatusCode::OK;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

@@ -1,0 +1,21 @@
+//! The wire: which representation a client wants, reading bodies, writing answers.
+//!
+//! Refuses to know: what requests mean. It turns objects into bytes and back.
+
+mod body;
+mod decode;
+mod encode;
+mod negotiate;
+mod refusal;
+mod watch_stream;
+
+pub use body::ResponseBody;
+pub(crate) use decode::{Decoded, Expected, decode, media_type};
+pub(crate) use encode::{Encoder, document};
+pub(crate) use negotiate::{Format, Negotiated, Transform, negotiate};
+pub(crate) use refusal::refusal_response;
+
+use crate::registry::Refusal;
+
+/// An answer.
+pub(crate) type Response = http::Response<ResponseBody>;
