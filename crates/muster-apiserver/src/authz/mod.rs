@@ -5,6 +5,7 @@
 //! through [`ObjectReader`] and says yes or no; the text of the 403 is made elsewhere from the reason.
 
 mod coverage;
+mod impersonation;
 mod index;
 mod node;
 mod rule;
