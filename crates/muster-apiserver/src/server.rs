@@ -13,7 +13,7 @@ use std::{
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use muster_identity::{CertificateAuthority, CertificateBundle, Endpoint};
-use muster_machinery::meta;
+use muster_machinery::{meta, status::Reason};
 use muster_storage::{Store, StoreError};
 use serde_json::Value;
 use tokio_rustls::TlsAcceptor;
@@ -34,7 +34,7 @@ use crate::{
         BootstrapSettings, Pki, PkiError, PkiSettings, brought_up_to_date, default_objects,
     },
     pipeline::{InflightLimits, Pipeline},
-    registry::{Call, Refusal, Registry, WriteOptions},
+    registry::{Call, Registry, WriteOptions},
     request::{ObjectReader, ResourceRequest, UserInfo},
     route::{ResourceCatalogue, Router},
     serve::{self, LocalService, ServingCertificate, TlsError},
@@ -501,6 +501,7 @@ async fn make_default(
         version: resource.version.to_string(),
         resource: resource.plural.to_string(),
         namespace: namespace.map(str::to_owned),
+        name: Some(meta::name(&object).to_owned()),
         ..ResourceRequest::default()
     };
     let user = UserInfo::new("system:apiserver", [MASTERS]);
@@ -512,47 +513,18 @@ async fn make_default(
         sub: None,
         now: Timestamp::now(),
     };
-    if registry.exists(&call, meta::name(&object)) {
-        return bring_up_to_date(registry, &call, &object)
-            .await
-            .map_err(failed);
-    }
-    match registry
-        .create(&call, object, &WriteOptions::default())
-        .await
-    {
-        Ok(_) => Ok(()),
-        Err(refusal) if is_taken(&refusal) => Ok(()),
-        Err(refusal) => Err(failed(refusal.to_string())),
-    }
-}
-
-/// A default object that is there already follows the program and the server's address in some parts.
-async fn bring_up_to_date(
-    registry: &Registry,
-    call: &Call<'_>,
-    wanted: &Value,
-) -> Result<(), String> {
-    let request = ResourceRequest {
-        name: Some(meta::name(wanted).to_owned()),
-        ..call.request.clone()
+    let options = WriteOptions::default();
+    let done = if registry.exists(&call) {
+        let current = |stored: &Value| Ok(brought_up_to_date(stored, &object));
+        registry.modify(&call, &options, current).await.map(drop)
+    } else {
+        registry.create(&call, object, &options).await.map(drop)
     };
-    let call = Call {
-        request: &request,
-        ..*call
-    };
-    let change = |old: &Value| Ok(brought_up_to_date(old, wanted));
-    match registry
-        .modify(&call, &WriteOptions::default(), change)
-        .await
-    {
-        Ok(_) => Ok(()),
-        // Deleted in between: the next start makes it again.
-        Err(refusal) if refusal.code() == 404 => Ok(()),
-        Err(refusal) => Err(refusal.to_string()),
+    match done {
+        // Made or deleted by somebody else in between: the next start looks again.
+        Err(refusal) if matches!(refusal.reason(), Reason::AlreadyExists | Reason::NotFound) => {
+            Ok(())
+        }
+        other => other.map_err(|refusal| failed(refusal.to_string())),
     }
-}
-
-fn is_taken(refusal: &Refusal) -> bool {
-    refusal.reason() == muster_machinery::status::Reason::AlreadyExists
 }

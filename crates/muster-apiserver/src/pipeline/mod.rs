@@ -1,5 +1,5 @@
-//! The way of a request, as one list: panic guard, request id, authentication, attributes, in-flight limit,
-//! authorisation, routing. A request is refused at the first stage that can.
+//! The way of a request, as one list: panic guard, request id, attributes, authentication, impersonation,
+//! in-flight limit, authorisation, routing. A request is refused at the first stage that can.
 //!
 //! Refuses to know: sockets, and what the stages decide by. Refusals become answers at the end of this list
 //! and nowhere else.
@@ -99,6 +99,7 @@ impl Pipeline {
         let now = Timestamp::now();
         let (parts, body) = request.into_parts();
         let user = self.authenticate(&parts.headers, caller, now)?;
+        let user = self.authorizer.acting_user(user, &parts.headers)?;
         let _place = self.limits.enter(&user, info).await?;
         self.authorize(&user, info)?;
         let authorised = Authorised {

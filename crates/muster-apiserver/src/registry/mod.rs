@@ -178,9 +178,9 @@ impl Registry {
         }
     }
 
-    /// Whether there is an object of this name, as far as the cache knows.
-    pub(crate) fn exists(&self, call: &Call<'_>, name: &str) -> bool {
-        self.resource_cache(call).get(&call.key_of(name)).is_some()
+    /// Whether the addressed object is there, as far as the cache knows.
+    pub(crate) fn exists(&self, call: &Call<'_>) -> bool {
+        self.resource_cache(call).get(&call.key()).is_some()
     }
 
     fn resource_cache(&self, call: &Call<'_>) -> Arc<ResourceCache> {

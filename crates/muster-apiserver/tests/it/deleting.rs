@@ -1,0 +1,175 @@
+//! Deletions: preconditions, finalizers, grace, namespaces, collections.
+
+use serde_json::{Value, json};
+
+use crate::harness::{CONFIG_MAPS, Cluster, config_map, names};
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+
+fn pod(name: &str, node: Option<&str>) -> Value {
+    let mut spec = json!({"containers": [{"name": "c", "image": "i"}]});
+    if let Some(node) = node {
+        spec["nodeName"] = json!(node);
+    }
+    json!({"metadata": {"name": name}, "spec": spec})
+}
+
+#[tokio::test]
+async fn a_deletion_answers_what_was_deleted_and_checks_its_preconditions() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let path = format!("{CONFIG_MAPS}/a");
+    let made = admin.post(CONFIG_MAPS, &config_map("a")).await.ok();
+    let wrong = json!({"preconditions": {"uid": "other"}});
+    let refused = admin.delete(&path, &wrong).await;
+    assert_eq!(refused.refusal(), (409, "Conflict".into()));
+    let stale = json!({"preconditions": {"resourceVersion": "1"}});
+    assert_eq!(admin.delete(&path, &stale).await.code, 409);
+    let right = json!({"kind": "DeleteOptions", "apiVersion": "v1",
+        "preconditions": {"uid": made["metadata"]["uid"]}});
+    let status = admin.delete(&path, &right).await.ok();
+    assert_eq!(
+        (&status["kind"], &status["status"]),
+        (&json!("Status"), &json!("Success"))
+    );
+    assert_eq!(status["details"]["uid"], made["metadata"]["uid"]);
+    assert_eq!(admin.delete(&path, &Value::Null).await.code, 404);
+}
+
+#[tokio::test]
+async fn finalizers_keep_an_object_until_the_last_is_gone() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let path = format!("{CONFIG_MAPS}/a");
+    let mut object = config_map("a");
+    object["metadata"]["finalizers"] = json!(["example.com/one"]);
+    admin.post(CONFIG_MAPS, &object).await.ok();
+    let marked = admin.delete(&path, &Value::Null).await.ok();
+    assert!(marked["metadata"]["deletionTimestamp"].is_string());
+    let again = admin.delete(&path, &Value::Null).await.ok();
+    assert_eq!(
+        again["metadata"]["resourceVersion"],
+        marked["metadata"]["resourceVersion"]
+    );
+    let added = admin
+        .merge(
+            &path,
+            &json!({"metadata": {"finalizers": ["example.com/one", "example.com/two"]}}),
+        )
+        .await;
+    assert_eq!(added.code, 422, "{}", added.text());
+    admin
+        .merge(&path, &json!({"metadata": {"finalizers": null}}))
+        .await
+        .ok();
+    assert_eq!(admin.get(&path).await.code, 404);
+}
+
+#[tokio::test]
+async fn propagation_becomes_a_finalizer_for_the_garbage_collector() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    for (name, policy, finalizer) in [
+        ("a", "Foreground", "foregroundDeletion"),
+        ("b", "Orphan", "orphan"),
+    ] {
+        admin.post(CONFIG_MAPS, &config_map(name)).await.ok();
+        let path = format!("{CONFIG_MAPS}/{name}");
+        let marked = admin
+            .delete(&path, &json!({"propagationPolicy": policy}))
+            .await
+            .ok();
+        assert_eq!(marked["metadata"]["finalizers"], json!([finalizer]));
+        assert_eq!(admin.get(&path).await.code, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_pod_on_a_node_gets_its_grace_and_one_without_goes_at_once() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    admin.post(PODS, &pod("free", None)).await.ok();
+    assert_eq!(
+        admin
+            .delete(&format!("{PODS}/free"), &Value::Null)
+            .await
+            .code,
+        200
+    );
+    assert_eq!(admin.get(&format!("{PODS}/free")).await.code, 404);
+
+    admin.post(PODS, &pod("bound", Some("n1"))).await.ok();
+    let path = format!("{PODS}/bound");
+    let marked = admin.delete(&path, &Value::Null).await.ok();
+    assert_eq!(marked["metadata"]["deletionGracePeriodSeconds"], 30);
+    let shorter = admin
+        .delete(&path, &json!({"gracePeriodSeconds": 5}))
+        .await
+        .ok();
+    assert_eq!(shorter["metadata"]["deletionGracePeriodSeconds"], 5);
+    let longer = admin
+        .delete(&path, &json!({"gracePeriodSeconds": 60}))
+        .await
+        .ok();
+    assert_eq!(longer["metadata"]["deletionGracePeriodSeconds"], 5);
+    admin
+        .delete(&path, &json!({"gracePeriodSeconds": 0}))
+        .await
+        .ok();
+    assert_eq!(admin.get(&path).await.code, 404);
+}
+
+#[tokio::test]
+async fn a_namespace_ends_when_its_content_is_declared_gone() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let path = "/api/v1/namespaces/mine";
+    let made = admin
+        .post("/api/v1/namespaces", &json!({"metadata": {"name": "mine"}}))
+        .await
+        .ok();
+    assert_eq!(made["status"]["phase"], "Active");
+    assert_eq!(
+        made["metadata"]["labels"]["kubernetes.io/metadata.name"],
+        "mine"
+    );
+    let mut ending = admin.delete(path, &Value::Null).await.ok();
+    assert_eq!(ending["status"]["phase"], "Terminating");
+    let late = admin
+        .post(&format!("{path}/configmaps"), &config_map("late"))
+        .await;
+    assert_eq!(late.refusal(), (403, "Forbidden".into()));
+    assert_eq!(
+        late.json()["details"]["causes"][0]["reason"],
+        "NamespaceTerminating"
+    );
+    ending["spec"]["finalizers"] = json!([]);
+    admin.put(&format!("{path}/finalize"), &ending).await.ok();
+    assert_eq!(admin.get(path).await.code, 404);
+    let refused = admin
+        .delete("/api/v1/namespaces/kube-system", &Value::Null)
+        .await;
+    assert_eq!(refused.code, 403);
+}
+
+#[tokio::test]
+async fn a_collection_is_deleted_by_selector() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    for (name, label) in [("a", "x"), ("b", "y"), ("c", "x")] {
+        let mut object = config_map(name);
+        object["metadata"]["labels"] = json!({"l": label});
+        admin.post(CONFIG_MAPS, &object).await.ok();
+    }
+    let deleted = admin
+        .delete(&format!("{CONFIG_MAPS}?labelSelector=l%3Dx"), &Value::Null)
+        .await;
+    assert_eq!(names(&deleted.ok()), ["a", "c"]);
+    let left = names(
+        &admin
+            .get(&format!("{CONFIG_MAPS}?labelSelector=l"))
+            .await
+            .ok(),
+    );
+    assert_eq!(left, ["b"]);
+}

@@ -1,0 +1,178 @@
+//! Lists: selectors, pages, resource versions.
+
+use serde_json::{Value, json};
+
+use crate::harness::{CONFIG_MAPS, Client, Cluster, config_map, names};
+
+async fn fill(admin: &Client<'_>, count: usize) {
+    for n in 0..count {
+        let mut object = config_map(&format!("c{n:02}"));
+        object["metadata"]["labels"] = json!({"parity": if n % 2 == 0 { "even" } else { "odd" }});
+        admin.post(CONFIG_MAPS, &object).await.ok();
+    }
+}
+
+#[tokio::test]
+async fn selectors_choose_by_labels_and_fields() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    fill(&admin, 4).await;
+    let list = |query: &str| {
+        let path = format!("{CONFIG_MAPS}?{query}");
+        let admin = &admin;
+        async move { names(&admin.get(&path).await.ok()) }
+    };
+    assert_eq!(list("labelSelector=parity%3Dodd").await, ["c01", "c03"]);
+    assert_eq!(
+        list("labelSelector=parity%20notin%20(odd)%2Cparity").await,
+        ["c00", "c02"]
+    );
+    assert_eq!(list("fieldSelector=metadata.name%3Dc02").await, ["c02"]);
+    assert_eq!(
+        list("fieldSelector=metadata.name%21%3Dc02&labelSelector=parity%3Deven").await,
+        ["c00"]
+    );
+    let unknown = admin
+        .get(&format!("{CONFIG_MAPS}?fieldSelector=data.a%3D1"))
+        .await;
+    assert_eq!(unknown.code, 400);
+    assert_eq!(
+        admin
+            .get(&format!("{CONFIG_MAPS}?labelSelector=%21%21"))
+            .await
+            .code,
+        400
+    );
+}
+
+#[tokio::test]
+async fn a_list_in_pages_is_one_consistent_list() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    fill(&admin, 7).await;
+    let first = admin.get(&format!("{CONFIG_MAPS}?limit=3")).await.ok();
+    assert_eq!(names(&first), ["c00", "c01", "c02"]);
+    let total = names(&admin.get(CONFIG_MAPS).await.ok()).len() as u64;
+    assert_eq!(first["metadata"]["remainingItemCount"], json!(total - 3));
+
+    // What changes between the pages is not in the list.
+    admin
+        .delete(&format!("{CONFIG_MAPS}/c04"), &Value::Null)
+        .await
+        .ok();
+    admin.post(CONFIG_MAPS, &config_map("c03b")).await.ok();
+
+    let mut seen = names(&first);
+    let mut page = first.clone();
+    while let Some(token) = page["metadata"]["continue"].as_str() {
+        page = admin
+            .get(&format!("{CONFIG_MAPS}?limit=3&continue={token}"))
+            .await
+            .ok();
+        assert_eq!(
+            page["metadata"]["resourceVersion"],
+            first["metadata"]["resourceVersion"]
+        );
+        seen.extend(names(&page));
+    }
+    seen.retain(|name| name.starts_with('c'));
+    assert_eq!(seen, ["c00", "c01", "c02", "c03", "c04", "c05", "c06"]);
+}
+
+#[tokio::test]
+async fn a_page_whose_revision_is_forgotten_has_expired() {
+    use muster_storage::Store;
+
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    fill(&admin, 3).await;
+    let first = admin.get(&format!("{CONFIG_MAPS}?limit=1")).await.ok();
+    let token = first["metadata"]["continue"].as_str().unwrap().to_owned();
+    admin.post(CONFIG_MAPS, &config_map("later")).await.ok();
+    cluster
+        .store
+        .compact(cluster.store.current_revision())
+        .await
+        .unwrap();
+    let expired = admin
+        .get(&format!("{CONFIG_MAPS}?limit=1&continue={token}"))
+        .await;
+    assert_eq!(expired.refusal(), (410, "Expired".into()));
+    assert_eq!(
+        admin
+            .get(&format!("{CONFIG_MAPS}?continue=junk"))
+            .await
+            .code,
+        400
+    );
+}
+
+#[tokio::test]
+async fn resource_versions_say_how_fresh_a_list_is() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    fill(&admin, 2).await;
+    let before = admin.get(CONFIG_MAPS).await.ok();
+    let revision = before["metadata"]["resourceVersion"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    admin.post(CONFIG_MAPS, &config_map("later")).await.ok();
+    let at = |query: String| {
+        let path = format!("{CONFIG_MAPS}?{query}");
+        let admin = &admin;
+        async move { admin.get(&path).await }
+    };
+    let exact = at(format!(
+        "resourceVersion={revision}&resourceVersionMatch=Exact"
+    ))
+    .await
+    .ok();
+    assert_eq!(names(&exact), names(&before));
+    let newer = at(format!(
+        "resourceVersion={revision}&resourceVersionMatch=NotOlderThan"
+    ))
+    .await;
+    assert!(names(&newer.ok()).contains(&"later".to_owned()));
+    assert_eq!(at("resourceVersion=0".into()).await.code, 200);
+    assert_eq!(at("resourceVersionMatch=Exact".into()).await.code, 400);
+    assert_eq!(
+        at("resourceVersion=0&resourceVersionMatch=Exact".into())
+            .await
+            .code,
+        400
+    );
+    assert_eq!(at("resourceVersion=x".into()).await.code, 400);
+    let future = at("resourceVersion=999999".into()).await;
+    assert_eq!(future.refusal(), (504, "Timeout".into()));
+    assert_eq!(
+        future.json()["details"]["causes"][0]["reason"],
+        "ResourceVersionTooLarge"
+    );
+}
+
+#[tokio::test]
+async fn a_list_over_all_namespaces_has_them_all() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    admin
+        .post(
+            "/api/v1/namespaces",
+            &json!({"metadata": {"name": "other"}}),
+        )
+        .await
+        .ok();
+    admin
+        .post("/api/v1/namespaces/other/configmaps", &config_map("there"))
+        .await
+        .ok();
+    admin.post(CONFIG_MAPS, &config_map("here")).await.ok();
+    let all = names(&admin.get("/api/v1/configmaps").await.ok());
+    assert!(
+        all.contains(&"there".to_owned()) && all.contains(&"here".to_owned()),
+        "{all:?}"
+    );
+    let named = "/api/v1/configmaps?fieldSelector=metadata.name%3Dthere";
+    assert_eq!(names(&admin.get(named).await.ok()), ["there"]);
+    assert_eq!(admin.get("/api/v1/namespaces/other/nodes").await.code, 404);
+}

@@ -1,0 +1,12 @@
+//! The API server as its clients see it, over the in-process service and over TLS, on the memory store.
+
+mod certificates;
+mod deleting;
+mod formats;
+mod harness;
+mod kinds;
+mod listing;
+mod network;
+mod system;
+mod watching;
+mod writing;
