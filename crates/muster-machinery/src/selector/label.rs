@@ -359,7 +359,7 @@ fn equalities(labels: &Map<String, Value>) -> Result<Vec<Requirement>, LabelSele
             let value = value
                 .as_str()
                 .ok_or(LabelSelectorError::Shape("matchLabels"))?;
-            Requirement::new(key, Operator::In, [value.to_owned()])
+            Requirement::new(key, Operator::Equals, [value.to_owned()])
         })
         .collect()
 }

@@ -73,7 +73,7 @@ fn objects_select_by_labels_and_expressions_together() {
         "matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["back"]}],
     });
     let selector = LabelSelector::from_object(Some(&selector)).unwrap();
-    assert_eq!(selector.to_string(), "app in (web),tier notin (back)");
+    assert_eq!(selector.to_string(), "app=web,tier notin (back)");
     assert!(selector.matches(&json!({"metadata": {"labels": {"app": "web"}}})));
     assert!(!selector.matches(&json!({"metadata": {"labels": {"app": "web", "tier": "back"}}})));
     assert!(!selector.matches(&json!({})));
