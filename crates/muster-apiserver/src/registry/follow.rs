@@ -123,7 +123,7 @@ impl Registry {
             Start::After(revision) => {
                 let source = match cache.subscribe_after(revision, namespace, interest) {
                     Ok(live) => Source::Cache(live),
-                    Err(TooOld) => self.from_history(call, revision)?,
+                    Err(TooOld) => self.history_after(call, revision)?,
                 };
                 (None, source, None)
             }
@@ -206,7 +206,7 @@ impl Registry {
         }
     }
 
-    fn from_history(&self, call: &Call<'_>, revision: u64) -> Result<Source, Refusal> {
+    fn history_after(&self, call: &Call<'_>, revision: u64) -> Result<Source, Refusal> {
         let prefix = match call.namespace() {
             Some(namespace) => format!("{}{namespace}/", call.resource.storage_prefix()),
             None => call.resource.storage_prefix(),

@@ -98,7 +98,7 @@ pub(crate) fn negotiated(
     let accept = headers
         .get(header::ACCEPT)
         .map(|value| value.to_str().unwrap_or("image/*"));
-    Ok(negotiate(accept, transformable, pretty)?)
+    negotiate(accept, transformable, pretty)
 }
 
 /// Programs whose output people read (`k8s.io/apiserver` `isPrettyPrint`).

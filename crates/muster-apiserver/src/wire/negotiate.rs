@@ -5,6 +5,8 @@
 
 use muster_machinery::status::Status;
 
+use super::Refusal;
+
 /// The media types that answers are written in, in order of preference.
 pub(crate) const OFFERED: [&str; 3] = [
     "application/json",
@@ -70,7 +72,7 @@ pub(crate) fn negotiate(
     accept: Option<&str>,
     transformable: bool,
     pretty: bool,
-) -> Result<Negotiated, Status> {
+) -> Result<Negotiated, Refusal> {
     let accept = accept.map(str::trim).filter(|accept| !accept.is_empty());
     let Some(accept) = accept else {
         return Ok(Negotiated {
@@ -101,7 +103,7 @@ pub(crate) fn negotiate(
                 json_will_do,
             })
         })
-        .ok_or_else(|| Status::not_acceptable(&OFFERED))
+        .ok_or_else(|| Status::not_acceptable(&OFFERED).into())
 }
 
 impl<'a> Clause<'a> {

@@ -1,5 +1,11 @@
 //! The API server as its clients see it, over the in-process service and over TLS, on the memory store.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails where something is not as it should be"
+)]
+
 mod certificates;
 mod deleting;
 mod formats;
