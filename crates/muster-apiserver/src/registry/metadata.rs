@@ -2,7 +2,7 @@
 //!
 //! Refuses to know: kinds, except which of them must name a version and which a `PUT` can make.
 
-use muster_machinery::{meta, resources::Resource, status::Status};
+use muster_machinery::{meta, resources::Resource, status::Status, typed_form};
 use serde_json::{Map, Value};
 
 use super::{Call, Refusal};
@@ -17,7 +17,8 @@ const SERVER_OWNED: [&str; 5] = [
     "deletionGracePeriodSeconds",
 ];
 
-/// Checks that the body is an object of the right kind and names, and writes them where they are missing.
+/// Checks that the body is an object of the right kind and names, writes them where they are missing, and
+/// leaves of it what a server with typed structs would keep: nothing unknown, nothing empty.
 pub(super) fn place(call: &Call<'_>, object: &mut Value) -> Result<(), Refusal> {
     let Some(map) = object.as_object_mut() else {
         return Err(Status::bad_request("the body of the request is not an object").into());
@@ -32,6 +33,7 @@ pub(super) fn place(call: &Call<'_>, object: &mut Value) -> Result<(), Refusal> 
     if metadata.is_null() {
         *metadata = Value::Object(Map::new());
     }
+    typed_form::apply(object);
     place_in_namespace(call, object)?;
     if let Some(metadata) = meta::metadata_mut(object) {
         metadata.remove("managedFields");

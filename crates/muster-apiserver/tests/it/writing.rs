@@ -306,3 +306,28 @@ async fn permissions_are_denied_by_default_in_upstreams_words() {
     );
     assert_eq!(nobody.post(CONFIG_MAPS, &config_map("a")).await.code, 403);
 }
+
+#[tokio::test]
+async fn what_a_kind_has_no_field_for_and_what_is_empty_is_not_kept() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let node = json!({"metadata": {"name": "n1"}, "spec": {"podCIDR": "", "flavour": "x",
+        "taints": [{"key": "k", "effect": "NoSchedule"}]}});
+    let made = admin
+        .post("/api/v1/nodes?fieldValidation=Ignore", &node)
+        .await
+        .ok();
+    assert!(made["spec"].get("flavour").is_none(), "{made}");
+    assert!(made["spec"].get("podCIDR").is_none(), "{made}");
+
+    let strategic = "application/strategic-merge-patch+json";
+    let no_taints = json!({"spec": {"taints": []}});
+    let changed = admin.merge("/api/v1/nodes/n1", &no_taints).await.ok();
+    assert!(changed["spec"].get("taints").is_none(), "{changed}");
+    let unknown = json!({"spec": {"bogus": 1}});
+    let same = admin
+        .patch("/api/v1/nodes/n1?fieldValidation=Warn", strategic, &unknown)
+        .await;
+    assert!(same.headers.contains_key("warning"));
+    assert_eq!(same.ok(), changed, "nothing that is known changed");
+}
