@@ -36,8 +36,10 @@ impl Datastore {
             "sqlite" => Ok(Self::Sqlite(data_dir.join("state.db"))),
             _ => match text.strip_prefix("sqlite://") {
                 Some(path) if !path.is_empty() => Ok(Self::Sqlite(PathBuf::from(path))),
-                _ => Err(Failure::usage(format!("{text:?} is no datastore that this server knows"))
-                    .cure("use sqlite, sqlite://PATH or memory")),
+                _ => Err(Failure::usage(format!(
+                    "{text:?} is no datastore that this server knows"
+                ))
+                .cure("use sqlite, sqlite://PATH or memory")),
             },
         }
     }
@@ -47,8 +49,12 @@ impl Datastore {
             Self::Memory => Ok(Arc::new(MemoryStore::new())),
             Self::Sqlite(path) => {
                 let store = SqliteStore::open(path).map_err(|error| {
-                    Failure::new("datastore-unusable", FAILED, format!("cannot open {}", path.display()))
-                        .because(&error)
+                    Failure::new(
+                        "datastore-unusable",
+                        FAILED,
+                        format!("cannot open {}", path.display()),
+                    )
+                    .because(&error)
                 })?;
                 Ok(Arc::new(store))
             }
@@ -85,7 +91,12 @@ impl ControlPlane {
         let datastore = plan.datastore.clone();
         let opened = tokio::task::spawn_blocking(move || datastore.open()).await;
         let store = opened.map_err(|error| {
-            Failure::new("datastore-unusable", FAILED, "the datastore cannot be opened").because(&error)
+            Failure::new(
+                "datastore-unusable",
+                FAILED,
+                "the datastore cannot be opened",
+            )
+            .because(&error)
         })??;
         let mut config = Config::new(&plan.data_dir, first, Arc::clone(&store));
         config.bind.clone_from(&plan.bind);
@@ -96,9 +107,15 @@ impl ControlPlane {
                 Host::Ip(address) => config.addresses.push(*address),
             }
         }
-        let server = ApiServer::start(config).await.map_err(|error| start_failure(&error))?;
+        let server = ApiServer::start(config)
+            .await
+            .map_err(|error| start_failure(&error))?;
         let controllers = start_controllers(&server, &plan);
-        Ok(Self { server, controllers, store })
+        Ok(Self {
+            server,
+            controllers,
+            store,
+        })
     }
 
     /// Stops the controllers, lets requests end, and closes the store.
@@ -121,7 +138,9 @@ fn start_controllers(server: &RunningServer, plan: &Plan) -> Controllers {
             entropy: crate::entropy::fill,
             approve_kubelet_serving: plan.approve_kubelet_serving,
         }),
-        node_lifecycle: NodeLifecycleSettings { grace_period: plan.grace_period },
+        node_lifecycle: NodeLifecycleSettings {
+            grace_period: plan.grace_period,
+        },
         root_ca: server.ca_bundle().to_pem(),
     };
     Controllers::start(client, settings)
@@ -130,11 +149,18 @@ fn start_controllers(server: &RunningServer, plan: &Plan) -> Controllers {
 /// Makes the data directory, for its owner alone.
 fn prepare_folder(folder: &Path) -> Result<(), Failure> {
     use std::os::unix::fs::DirBuilderExt;
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder);
     made.map_err(|error| {
-        Failure::new("data-dir-unusable", FAILED, format!("cannot make {}", folder.display()))
-            .because(&error)
-            .cure("name another one with --data-dir DIR")
+        Failure::new(
+            "data-dir-unusable",
+            FAILED,
+            format!("cannot make {}", folder.display()),
+        )
+        .because(&error)
+        .cure("name another one with --data-dir DIR")
     })
 }
 
@@ -143,13 +169,20 @@ fn advertised(bound: SocketAddr) -> Option<Endpoint> {
     if !bound.ip().is_unspecified() {
         return None;
     }
-    Some(Endpoint::new(Host::Ip(default_route_address(bound.is_ipv6())?), bound.port()))
+    Some(Endpoint::new(
+        Host::Ip(default_route_address(bound.is_ipv6())?),
+        bound.port(),
+    ))
 }
 
 /// The address that packets to far away leave from. Nothing is sent: connecting a datagram socket
 /// only asks the routing table. The targets are documentation addresses (RFC 5737, RFC 3849).
 fn default_route_address(v6: bool) -> Option<IpAddr> {
-    let (from, to) = if v6 { ("[::]:0", "[2001:db8::1]:9") } else { ("0.0.0.0:0", "192.0.2.1:9") };
+    let (from, to) = if v6 {
+        ("[::]:0", "[2001:db8::1]:9")
+    } else {
+        ("0.0.0.0:0", "192.0.2.1:9")
+    };
     let socket = std::net::UdpSocket::bind(from).ok()?;
     socket.connect(to).ok()?;
     socket.local_addr().ok().map(|address| address.ip())
@@ -157,9 +190,12 @@ fn default_route_address(v6: bool) -> Option<IpAddr> {
 
 fn start_failure(error: &muster_apiserver::StartError) -> Failure {
     use muster_apiserver::StartError;
-    let failure = Failure::new("server-start-failed", FAILED, "the server cannot start").because(error);
+    let failure =
+        Failure::new("server-start-failed", FAILED, "the server cannot start").because(error);
     match error {
-        StartError::Bind { .. } => failure.cure("stop what listens there, or choose with --bind HOST:PORT"),
+        StartError::Bind { .. } => {
+            failure.cure("stop what listens there, or choose with --bind HOST:PORT")
+        }
         StartError::NoAddress => Failure::new("usage", USAGE, "there is no address to listen on"),
         _ => failure,
     }

@@ -3,6 +3,7 @@
 use crate::exit::Failure;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use std::io::BufRead;
+use std::path::Path;
 
 /// The longest line that is read from standard input, in bytes.
 const LONGEST_LINE: u64 = 64 * 1024;
@@ -22,5 +23,17 @@ pub(crate) fn line_of_standard_input() -> Result<String, Failure> {
     limited
         .read_line(&mut line)
         .map_err(|error| Failure::usage("standard input cannot be read").because(&error))?;
+    Ok(line.trim().to_owned())
+}
+
+/// The first line of a file that holds a secret.
+pub(crate) fn first_line_of(path: &Path) -> Result<String, Failure> {
+    let unreadable = |error: std::io::Error| {
+        Failure::usage(format!("{} cannot be read", path.display())).because(&error)
+    };
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let mut line = String::new();
+    let mut limited = std::io::BufReader::new(std::io::Read::take(file, LONGEST_LINE));
+    limited.read_line(&mut line).map_err(unreadable)?;
     Ok(line.trim().to_owned())
 }

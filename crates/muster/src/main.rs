@@ -9,6 +9,7 @@ mod commands;
 mod control_plane;
 mod entropy;
 mod exit;
+mod narration;
 mod printer;
 mod progress;
 mod signals;
@@ -36,7 +37,8 @@ fn main() -> ExitCode {
         }
     };
     let result = runtime.block_on(run(arguments.command, printer));
-    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    // What still blocks (a read of standard input) must not hold up the end.
+    runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => ExitCode::from(failure.report(&printer)),
@@ -50,7 +52,9 @@ async fn run(command: Command, printer: Printer) -> Result<(), Failure> {
         Command::Bench(bench) => commands::bench::run(bench, printer).await,
         Command::Kubelet(kubelet) => commands::kubelet::run(kubelet).await,
         Command::Supervise(flags) => commands::kubelet::supervise(flags).await,
-        _ => Err(Failure::usage("pending")),
+        Command::Join(join) => commands::join::run(*join, printer).await,
+        Command::Reset(reset) => commands::join::reset(reset, printer).await,
+        Command::Playground(playground) => commands::playground::run(playground, printer).await,
     }
 }
 

@@ -1,6 +1,8 @@
 //! One file per command: each turns flags into calls of the crates below, and results into output.
 
 pub(crate) mod bench;
+pub(crate) mod join;
 pub(crate) mod kubelet;
+pub(crate) mod playground;
 pub(crate) mod server;
 pub(crate) mod token;

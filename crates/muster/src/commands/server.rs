@@ -20,7 +20,10 @@ pub(crate) async fn run(server: Server, printer: Printer) -> Result<(), Failure>
     let running = ControlPlane::start(plan(server)?).await?;
     let addresses = running.server.local_addrs();
     let kubeconfig = running.server.admin_kubeconfig_path();
-    printer.note(format!("the API server is ready at {}", running.server.endpoint().url()));
+    printer.note(format!(
+        "the API server is ready at {}",
+        running.server.endpoint().url()
+    ));
     printer.note(format!("  export KUBECONFIG={}", kubeconfig.display()));
     if printer.output() == crate::printer::Output::Json {
         printer.json(&json!({
@@ -47,11 +50,15 @@ fn sd_notify_ready() {
 
 fn plan(server: Server) -> Result<Plan, Failure> {
     let advertise = server.advertise_address.as_deref().map(|text| {
-        Endpoint::parse_with_default_port(text, server.bind.first().map_or(API_PORT, SocketAddr::port))
-            .map_err(|error| Failure::usage("--advertise-address cannot be used").because(&error))
+        Endpoint::parse_with_default_port(
+            text,
+            server.bind.first().map_or(API_PORT, SocketAddr::port),
+        )
+        .map_err(|error| Failure::usage("--advertise-address cannot be used").because(&error))
     });
     let names = server.tls_san.iter().map(|text| {
-        Host::parse(text).map_err(|error| Failure::usage("--tls-san cannot be used").because(&error))
+        Host::parse(text)
+            .map_err(|error| Failure::usage("--tls-san cannot be used").because(&error))
     });
     let grace = GoDuration::parse(&server.node_monitor_grace_period).map_err(|error| {
         Failure::usage("--node-monitor-grace-period is not a duration").because(&error)
@@ -70,12 +77,20 @@ fn plan(server: Server) -> Result<Plan, Failure> {
 
 /// Tells who waits for us where we are. The file appears whole or not at all.
 fn write_ready_file(path: &Path, addresses: &[SocketAddr]) -> Result<(), Failure> {
-    let text: String = addresses.iter().map(|address| format!("{}\n", reachable(*address))).collect();
+    let text: String = addresses
+        .iter()
+        .map(|address| format!("{}\n", reachable(*address)))
+        .collect();
     let temporary = path.with_extension("part");
     std::fs::write(&temporary, text)
         .and_then(|()| std::fs::rename(&temporary, path))
         .map_err(|error| {
-            Failure::new("ready-file", FAILED, format!("cannot write {}", path.display())).because(&error)
+            Failure::new(
+                "ready-file",
+                FAILED,
+                format!("cannot write {}", path.display()),
+            )
+            .because(&error)
         })
 }
 

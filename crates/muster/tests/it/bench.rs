@@ -7,12 +7,32 @@ use serde_json::Value;
 fn simulated_nodes_join_are_counted_and_removed() {
     let server = TestServer::start();
     let kubeconfig = server.kubeconfig();
-    let arguments =
-        ["bench", "-o", "json", "--nodes", "12", "--concurrency", "4", "--clean", "--kubeconfig", kubeconfig.to_str().unwrap()];
+    let arguments = [
+        "bench",
+        "-o",
+        "json",
+        "--nodes",
+        "12",
+        "--concurrency",
+        "4",
+        "--clean",
+        "--kubeconfig",
+        kubeconfig.to_str().unwrap(),
+    ];
     let report: Value = serde_json::from_str(&stdout_of(muster(&arguments))).unwrap();
     assert_eq!(report["nodes"], 12);
     assert!(report["joins_per_second"].as_f64().unwrap() > 0.0);
     assert_eq!(server.kubectl_ok(&["get", "nodes", "-o", "name"]), "");
-    let tokens = server.get(&["secrets", "-n", "kube-system", "--field-selector", "type=bootstrap.kubernetes.io/token"]);
-    assert_eq!(tokens.unwrap()["items"].as_array().unwrap().len(), 0, "the token of the run stayed");
+    let tokens = server.get(&[
+        "secrets",
+        "-n",
+        "kube-system",
+        "--field-selector",
+        "type=bootstrap.kubernetes.io/token",
+    ]);
+    assert_eq!(
+        tokens.unwrap()["items"].as_array().unwrap().len(),
+        0,
+        "the token of the run stayed"
+    );
 }

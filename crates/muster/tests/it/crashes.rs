@@ -13,7 +13,14 @@ fn a_join_killed_at_any_event_ends_joined_or_clean() {
     for after in 1..MOST_EVENTS {
         let node = server.node();
         let token = server.token(&[]);
-        let flags = ["-o", "json", "--token", &token, "--discovery-token-ca-cert-hash", &pin];
+        let flags = [
+            "-o",
+            "json",
+            "--token",
+            &token,
+            "--discovery-token-ca-cert-hash",
+            &pin,
+        ];
         let arguments = node.join_arguments(&server.address, &flags);
         let mut first = Running::start(&arguments);
         let ended = (0..after).any(|_| first.line().is_none());
@@ -25,12 +32,24 @@ fn a_join_killed_at_any_event_ends_joined_or_clean() {
         killed += 1;
         // The next run, with a fresh token, ends joined: it resumes, or undoes and begins again.
         let again = node.join(&server.address, &["--token", &server.token(&[])], &pin);
-        assert!(again.status.success(), "killed after event {after}: {}", text_of(&again));
+        assert!(
+            again.status.success(),
+            "killed after event {after}: {}",
+            text_of(&again)
+        );
         let object = server.get(&["node", &node.name]);
-        assert!(object.is_some(), "killed after event {after}: no Node\n{}", text_of(&again));
+        assert!(
+            object.is_some(),
+            "killed after event {after}: no Node\n{}",
+            text_of(&again)
+        );
         let reset = muster(&["reset", "--force", "--root", node.root.to_str().unwrap()]);
         let _ = reset;
-        assert_eq!(node.processes(), Vec::<String>::new(), "killed after event {after}");
+        assert_eq!(
+            node.processes(),
+            Vec::<String>::new(),
+            "killed after event {after}"
+        );
     }
     panic!("a join told more than {MOST_EVENTS} events");
 }
@@ -43,19 +62,42 @@ fn a_join_killed_at_any_event_can_be_undone_instead() {
     for after in [2, 5, 9, 14, 20] {
         let node = server.node();
         let token = server.token(&[]);
-        let flags = ["-o", "json", "--token", &token, "--discovery-token-ca-cert-hash", &pin];
+        let flags = [
+            "-o",
+            "json",
+            "--token",
+            &token,
+            "--discovery-token-ca-cert-hash",
+            &pin,
+        ];
         let mut join = Running::start(&node.join_arguments(&server.address, &flags));
         let _ended = (0..after).any(|_| join.line().is_none());
         join.kill();
         let kubeconfig = server.kubeconfig();
         let arguments = [
-            "reset", "--force", "--root", node.root.to_str().unwrap(), "--kubeconfig", kubeconfig.to_str().unwrap(),
+            "reset",
+            "--force",
+            "--root",
+            node.root.to_str().unwrap(),
+            "--kubeconfig",
+            kubeconfig.to_str().unwrap(),
         ];
         let reset = muster(&arguments);
-        assert!(reset.status.success(), "killed after event {after}: {}", text_of(&reset));
+        assert!(
+            reset.status.success(),
+            "killed after event {after}: {}",
+            text_of(&reset)
+        );
         let left: Vec<_> = node.files().into_iter().map(|(path, _)| path).collect();
-        assert!(left.is_empty(), "killed after event {after}, reset left {left:?}");
-        assert_eq!(node.processes(), Vec::<String>::new(), "killed after event {after}");
+        assert!(
+            left.is_empty(),
+            "killed after event {after}, reset left {left:?}"
+        );
+        assert_eq!(
+            node.processes(),
+            Vec::<String>::new(),
+            "killed after event {after}"
+        );
     }
 }
 
@@ -65,7 +107,14 @@ fn a_server_killed_during_many_joins_loses_nothing_that_it_acknowledged() {
     let kubeconfig = server.kubeconfig();
     let nodes = 200;
     let arguments: Vec<String> = [
-        "bench", "-o", "json", "--nodes", &nodes.to_string(), "--concurrency", "8", "--kubeconfig",
+        "bench",
+        "-o",
+        "json",
+        "--nodes",
+        &nodes.to_string(),
+        "--concurrency",
+        "8",
+        "--kubeconfig",
     ]
     .iter()
     .map(|part| (*part).to_owned())
@@ -75,13 +124,26 @@ fn a_server_killed_during_many_joins_loses_nothing_that_it_acknowledged() {
     let mut seen = 0;
     for target in [20, 80, 140] {
         let before = wait_for("some nodes", || {
-            let count = server.kubectl_ok(&["get", "nodes", "-o", "name"]).lines().count();
-            if count >= target { Ok(count) } else { Err(format!("{count} nodes")) }
+            let count = server
+                .kubectl_ok(&["get", "nodes", "-o", "name"])
+                .lines()
+                .count();
+            if count >= target {
+                Ok(count)
+            } else {
+                Err(format!("{count} nodes"))
+            }
         });
         server.kill();
         server.resume();
-        let after = server.kubectl_ok(&["get", "nodes", "-o", "name"]).lines().count();
-        assert!(after >= before, "{before} nodes were acknowledged, {after} are there");
+        let after = server
+            .kubectl_ok(&["get", "nodes", "-o", "name"])
+            .lines()
+            .count();
+        assert!(
+            after >= before,
+            "{before} nodes were acknowledged, {after} are there"
+        );
         seen = seen.max(after);
     }
     let (success, errors) = joins.end();
@@ -91,7 +153,10 @@ fn a_server_killed_during_many_joins_loses_nothing_that_it_acknowledged() {
     assert_eq!(items.len(), nodes);
     for node in items {
         let conditions = node["status"]["conditions"].as_array().unwrap();
-        let ready = conditions.iter().find(|one| one["type"] == "Ready").unwrap();
+        let ready = conditions
+            .iter()
+            .find(|one| one["type"] == "Ready")
+            .unwrap();
         assert_eq!(ready["status"], "True", "{node}");
     }
     assert!(seen >= 140);

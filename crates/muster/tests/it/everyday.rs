@@ -12,19 +12,35 @@ fn a_joined_node_can_be_looked_at_in_every_way() {
     let wide = server.kubectl_ok(&["get", "nodes", "-o", "wide"]);
     let mut lines = wide.lines();
     let head: Vec<&str> = lines.next().unwrap().split_whitespace().collect();
-    assert_eq!(&head[..5], ["NAME", "STATUS", "ROLES", "AGE", "VERSION"], "{wide}");
+    assert_eq!(
+        &head[..5],
+        ["NAME", "STATUS", "ROLES", "AGE", "VERSION"],
+        "{wide}"
+    );
     let row: Vec<&str> = lines.next().unwrap().split_whitespace().collect();
     assert_eq!(&row[..3], [node.name.as_str(), "Ready", "<none>"], "{wide}");
     assert!(wide.contains("hollow://"), "{wide}");
 
     let described = server.kubectl_ok(&["describe", "node", &node.name]);
-    for part in ["muster.dev/hollow=true", "KubeletReady", "InternalIP", "RenewTime", "Non-terminated Pods"] {
-        assert!(described.contains(part), "describe lacks {part}:\n{described}");
+    for part in [
+        "muster.dev/hollow=true",
+        "KubeletReady",
+        "InternalIP",
+        "RenewTime",
+        "Non-terminated Pods",
+    ] {
+        assert!(
+            described.contains(part),
+            "describe lacks {part}:\n{described}"
+        );
     }
 
     let requests = server.kubectl_ok(&["get", "csr"]);
     assert!(requests.contains("Approved,Issued"), "{requests}");
-    assert!(requests.contains("kubernetes.io/kube-apiserver-client-kubelet"), "{requests}");
+    assert!(
+        requests.contains("kubernetes.io/kube-apiserver-client-kubelet"),
+        "{requests}"
+    );
 
     server.kubectl_ok(&["get", "namespaces"]);
     server.kubectl_ok(&["get", "leases", "-n", "kube-node-lease"]);
@@ -48,7 +64,11 @@ fn labels_cordons_and_taints_are_written_and_seen() {
     server.kubectl_ok(&["cordon", &node.name]);
     wait_for("the taint of a cordoned node", || {
         let taints = server.get(&["node", &node.name]).unwrap()["spec"]["taints"].to_string();
-        if taints.contains("node.kubernetes.io/unschedulable") { Ok(()) } else { Err(taints) }
+        if taints.contains("node.kubernetes.io/unschedulable") {
+            Ok(())
+        } else {
+            Err(taints)
+        }
     });
     server.kubectl_ok(&["uncordon", &node.name]);
     server.kubectl_ok(&["taint", "node", &node.name, "dedicated=gpu:NoSchedule"]);
@@ -58,7 +78,12 @@ fn labels_cordons_and_taints_are_written_and_seen() {
 #[test]
 fn permissions_can_be_asked_for() {
     let server = TestServer::start();
-    assert_eq!(server.kubectl_ok(&["auth", "can-i", "delete", "nodes"]).trim(), "yes");
+    assert_eq!(
+        server
+            .kubectl_ok(&["auth", "can-i", "delete", "nodes"])
+            .trim(),
+        "yes"
+    );
     let no = server.kubectl(&["auth", "can-i", "delete", "nodes", "--as", "somebody"]);
     assert_eq!(String::from_utf8_lossy(&no.stdout).trim(), "no");
     let me = server.kubectl_ok(&["auth", "whoami"]);
@@ -71,7 +96,13 @@ fn a_watch_sees_a_node_come_and_go() {
     let mut watch = Command::new("kubectl")
         .arg("--kubeconfig")
         .arg(server.kubeconfig())
-        .args(["get", "nodes", "--watch", "--output-watch-events", "--no-headers"])
+        .args([
+            "get",
+            "nodes",
+            "--watch",
+            "--output-watch-events",
+            "--no-headers",
+        ])
         .env("HOME", server.folder.path())
         .stdout(Stdio::piped())
         .spawn()
@@ -79,9 +110,14 @@ fn a_watch_sees_a_node_come_and_go() {
     let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
     let node = server.join_ready();
     let added = lines.next().unwrap().unwrap();
-    assert!(added.contains("ADDED") && added.contains(&node.name), "{added}");
+    assert!(
+        added.contains("ADDED") && added.contains(&node.name),
+        "{added}"
+    );
     server.kubectl_ok(&["delete", "node", &node.name]);
-    let deleted = lines.map(Result::unwrap).find(|line| line.contains("DELETED"));
+    let deleted = lines
+        .map(Result::unwrap)
+        .find(|line| line.contains("DELETED"));
     assert!(deleted.unwrap().contains(&node.name));
     watch.kill().unwrap();
     watch.wait().unwrap();
@@ -97,19 +133,70 @@ fn a_watch_sees_a_node_come_and_go() {
 fn objects_are_made_changed_and_deleted() {
     let server = TestServer::start();
     server.kubectl_ok(&["create", "namespace", "shop"]);
-    server.kubectl_ok(&["create", "configmap", "prices", "-n", "shop", "--from-literal=tea=3"]);
-    server.kubectl_ok(&["create", "secret", "generic", "till", "-n", "shop", "--from-literal=key=s"]);
-    server.kubectl_ok(&["create", "serviceaccount", "clerk", "-n", "shop"]);
-    server.kubectl_ok(&["create", "role", "reader", "-n", "shop", "--verb=get", "--resource=configmaps"]);
     server.kubectl_ok(&[
-        "create", "rolebinding", "clerk-reads", "-n", "shop", "--role=reader", "--serviceaccount=shop:clerk",
+        "create",
+        "configmap",
+        "prices",
+        "-n",
+        "shop",
+        "--from-literal=tea=3",
     ]);
-    let can = ["auth", "can-i", "get", "configmaps", "-n", "shop", "--as=system:serviceaccount:shop:clerk"];
+    server.kubectl_ok(&[
+        "create",
+        "secret",
+        "generic",
+        "till",
+        "-n",
+        "shop",
+        "--from-literal=key=s",
+    ]);
+    server.kubectl_ok(&["create", "serviceaccount", "clerk", "-n", "shop"]);
+    server.kubectl_ok(&[
+        "create",
+        "role",
+        "reader",
+        "-n",
+        "shop",
+        "--verb=get",
+        "--resource=configmaps",
+    ]);
+    server.kubectl_ok(&[
+        "create",
+        "rolebinding",
+        "clerk-reads",
+        "-n",
+        "shop",
+        "--role=reader",
+        "--serviceaccount=shop:clerk",
+    ]);
+    let can = [
+        "auth",
+        "can-i",
+        "get",
+        "configmaps",
+        "-n",
+        "shop",
+        "--as=system:serviceaccount:shop:clerk",
+    ];
     assert_eq!(server.kubectl_ok(&can).trim(), "yes");
-    server.kubectl_ok(&["patch", "configmap", "prices", "-n", "shop", "-p", r#"{"data":{"tea":"4"}}"#]);
+    server.kubectl_ok(&[
+        "patch",
+        "configmap",
+        "prices",
+        "-n",
+        "shop",
+        "-p",
+        r#"{"data":{"tea":"4"}}"#,
+    ]);
     let map = server.get(&["configmap", "prices", "-n", "shop"]).unwrap();
     assert_eq!(map["data"]["tea"], "4");
-    server.kubectl_ok(&["delete", "namespace", "shop", "--wait=true", "--timeout=50s"]);
+    server.kubectl_ok(&[
+        "delete",
+        "namespace",
+        "shop",
+        "--wait=true",
+        "--timeout=50s",
+    ]);
     assert_eq!(server.get(&["configmap", "prices", "-n", "shop"]), None);
     assert_eq!(server.get(&["namespace", "shop"]), None);
 }

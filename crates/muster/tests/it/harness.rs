@@ -47,7 +47,11 @@ impl TestServer {
     pub(crate) fn resume(&mut self) {
         let ready = self.folder.path().join("ready");
         let _ = fs::remove_file(&ready);
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.log()).unwrap();
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log())
+            .unwrap();
         let mut process = Command::new(MUSTER)
             .args(["server", "--bind", &self.address, "--data-dir"])
             .arg(self.data())
@@ -61,12 +65,20 @@ impl TestServer {
         let begin = Instant::now();
         while !ready.exists() {
             if let Some(status) = process.try_wait().unwrap() {
-                panic!("the server ended: {status}\n{}", fs::read_to_string(self.log()).unwrap());
+                panic!(
+                    "the server ended: {status}\n{}",
+                    fs::read_to_string(self.log()).unwrap()
+                );
             }
             assert!(begin.elapsed() < PATIENCE, "the server is not ready");
             std::thread::sleep(Duration::from_millis(10));
         }
-        self.address = fs::read_to_string(&ready).unwrap().lines().next().unwrap().to_owned();
+        self.address = fs::read_to_string(&ready)
+            .unwrap()
+            .lines()
+            .next()
+            .unwrap()
+            .to_owned();
         self.process = Some(process);
     }
 
@@ -130,7 +142,10 @@ impl TestServer {
     /// The pin of the server's CA.
     pub(crate) fn pin(&self) -> String {
         let line = self.token(&["--print-join-command"]);
-        line.split_whitespace().find(|word| word.starts_with("sha256:")).unwrap().to_owned()
+        line.split_whitespace()
+            .find(|word| word.starts_with("sha256:"))
+            .unwrap()
+            .to_owned()
     }
 
     /// A node that has not joined, with a folder of its own.
@@ -146,7 +161,11 @@ impl TestServer {
     pub(crate) fn join_ready(&self) -> TestNode {
         let node = self.node();
         let token = self.token(&[]);
-        let output = node.join(&self.address, &["--token", &token, "--wait", "ready"], &self.pin());
+        let output = node.join(
+            &self.address,
+            &["--token", &token, "--wait", "ready"],
+            &self.pin(),
+        );
         assert!(output.status.success(), "{}", text_of(&output));
         node
     }
@@ -154,7 +173,11 @@ impl TestServer {
 
 impl Drop for TestServer {
     fn drop(&mut self) {
-        for entry in fs::read_dir(self.folder.path()).into_iter().flatten().flatten() {
+        for entry in fs::read_dir(self.folder.path())
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
             stop_kubelet(&entry.path());
         }
         if let Some(mut process) = self.process.take() {
@@ -197,7 +220,11 @@ impl TestNode {
     /// The processes that run for this node: their whole command lines.
     pub(crate) fn processes(&self) -> Vec<String> {
         let root = self.root.to_str().unwrap().to_owned();
-        command_lines().into_iter().map(|(_, line)| line).filter(|line| line.contains(&root)).collect()
+        command_lines()
+            .into_iter()
+            .map(|(_, line)| line)
+            .filter(|line| line.contains(&root))
+            .collect()
     }
 }
 
@@ -217,8 +244,12 @@ fn collect_files(folder: &Path, found: &mut Vec<(PathBuf, Vec<u8>)>) {
 pub(crate) fn command_lines() -> Vec<(u32, String)> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
-        let Ok(line) = fs::read(entry.path().join("cmdline")) else { continue };
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else {
+            continue;
+        };
+        let Ok(line) = fs::read(entry.path().join("cmdline")) else {
+            continue;
+        };
         found.push((pid, String::from_utf8_lossy(&line).replace('\0', " ")));
     }
     found
@@ -254,7 +285,10 @@ pub(crate) fn muster<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Output {
 /// Standard output of a program that succeeded, without the last newline.
 pub(crate) fn stdout_of(output: Output) -> String {
     assert!(output.status.success(), "{}", text_of(&output));
-    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .trim_end()
+        .to_owned()
 }
 
 /// Both outputs and the status, for a message.
@@ -270,8 +304,12 @@ pub(crate) fn text_of(output: &Output) -> String {
 /// The id of the failure in a `-o json` output.
 pub(crate) fn failure_id(output: &Output) -> Option<String> {
     let text = String::from_utf8_lossy(&output.stdout);
-    let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    events.filter(|event| event["type"] == "failed").last()?["id"].as_str().map(str::to_owned)
+    let events = text
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    events.filter(|event| event["type"] == "failed").last()?["id"]
+        .as_str()
+        .map(str::to_owned)
 }
 
 /// Waits until `probe` has a value; fails with what it saw last.
@@ -331,14 +369,25 @@ impl Running {
     /// Sends SIGINT.
     pub(crate) fn interrupt(&self) {
         let pid = self.process.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-INT", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     /// Waits for the end: success, and what was said on standard error.
     pub(crate) fn end(mut self) -> (bool, String) {
         while self.line().is_some() {}
         let mut errors = String::new();
-        self.process.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+        self.process
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut errors)
+            .unwrap();
         (self.process.wait().unwrap().success(), errors)
     }
 }

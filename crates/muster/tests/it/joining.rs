@@ -15,12 +15,23 @@ fn a_joined_node_has_kubeadms_files_with_kubeadms_modes() {
         ("var/lib/kubelet/kubeadm-flags.env", 0o644),
         ("var/lib/kubelet/pki/kubelet-client-current.pem", 0o600),
     ] {
-        let metadata = std::fs::metadata(node.root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let metadata = std::fs::metadata(node.root.join(path))
+            .unwrap_or_else(|error| panic!("{path}: {error}"));
         assert_eq!(metadata.permissions().mode() & 0o777, mode, "{path}");
     }
     let names: Vec<_> = node.files().into_iter().map(|(path, _)| path).collect();
-    assert!(!names.iter().any(|path| path.ends_with("bootstrap-kubelet.conf")), "{names:?}");
-    assert!(!names.iter().any(|path| path.ends_with("kubelet-client.key.tmp")), "{names:?}");
+    assert!(
+        !names
+            .iter()
+            .any(|path| path.ends_with("bootstrap-kubelet.conf")),
+        "{names:?}"
+    );
+    assert!(
+        !names
+            .iter()
+            .any(|path| path.ends_with("kubelet-client.key.tmp")),
+        "{names:?}"
+    );
 }
 
 #[test]
@@ -28,7 +39,11 @@ fn joining_again_says_so_and_succeeds() {
     let server = TestServer::start();
     let node = server.join_ready();
     let before = node.files().len();
-    let again = node.join(&server.address, &["--token", &server.token(&[])], &server.pin());
+    let again = node.join(
+        &server.address,
+        &["--token", &server.token(&[])],
+        &server.pin(),
+    );
     assert!(again.status.success(), "{}", text_of(&again));
     assert!(text_of(&again).contains("already"), "{}", text_of(&again));
     assert_eq!(node.files().len(), before);
@@ -40,7 +55,12 @@ fn reset_leaves_nothing_of_a_join() {
     let node = server.join_ready();
     let kubeconfig = server.kubeconfig();
     let arguments = [
-        "reset", "--force", "--root", node.root.to_str().unwrap(), "--kubeconfig", kubeconfig.to_str().unwrap(),
+        "reset",
+        "--force",
+        "--root",
+        node.root.to_str().unwrap(),
+        "--kubeconfig",
+        kubeconfig.to_str().unwrap(),
     ];
     stdout_of(muster(&arguments));
     let left: Vec<_> = node.files().into_iter().map(|(path, _)| path).collect();
@@ -48,7 +68,11 @@ fn reset_leaves_nothing_of_a_join() {
     assert_eq!(node.processes(), Vec::<String>::new());
     assert_eq!(server.get(&["node", &node.name]), None);
     // And the same machine can join again at once.
-    let again = node.join(&server.address, &["--token", &server.token(&[])], &server.pin());
+    let again = node.join(
+        &server.address,
+        &["--token", &server.token(&[])],
+        &server.pin(),
+    );
     assert!(again.status.success(), "{}", text_of(&again));
 }
 
@@ -63,7 +87,11 @@ fn a_dry_run_checks_the_token_prints_the_plan_and_changes_nothing() {
     }
     assert!(node.files().is_empty());
     assert_eq!(server.get(&["node", &node.name]), None);
-    let wrong = node.join(&server.address, &["--dry-run", "--token", "zzzzzz.0123456789abcdef"], &pin);
+    let wrong = node.join(
+        &server.address,
+        &["--dry-run", "--token", "zzzzzz.0123456789abcdef"],
+        &pin,
+    );
     assert!(!wrong.status.success(), "{}", text_of(&wrong));
 }
 
@@ -72,12 +100,22 @@ fn labels_and_taints_are_there_from_the_first_moment() {
     let server = TestServer::start();
     let node = server.node();
     let token = server.token(&[]);
-    let flags = ["--token", &token, "--node-labels", "rack=r7", "--register-with-taints", "dedicated=gpu:NoSchedule"];
+    let flags = [
+        "--token",
+        &token,
+        "--node-labels",
+        "rack=r7",
+        "--register-with-taints",
+        "dedicated=gpu:NoSchedule",
+    ];
     let output = node.join(&server.address, &flags, &server.pin());
     assert!(output.status.success(), "{}", text_of(&output));
     let object = server.get(&["node", &node.name]).unwrap();
     assert_eq!(object["metadata"]["labels"]["rack"], "r7");
-    assert!(object["spec"]["taints"].to_string().contains("dedicated"), "{object}");
+    assert!(
+        object["spec"]["taints"].to_string().contains("dedicated"),
+        "{object}"
+    );
 }
 
 #[test]
@@ -86,17 +124,32 @@ fn a_node_that_stops_says_so_and_one_that_is_silent_becomes_unknown() {
     let node = server.join_ready();
     let pids = crate::harness::command_lines();
     let root = node.root.to_str().unwrap().to_owned();
-    let mut ours: Vec<_> = pids.into_iter().filter(|(_, line)| line.contains(&root)).collect();
+    let mut ours: Vec<_> = pids
+        .into_iter()
+        .filter(|(_, line)| line.contains(&root))
+        .collect();
     ours.sort_by_key(|(_, line)| !line.contains("supervise"));
     for (pid, _) in ours {
-        std::process::Command::new("kill").args(["-9", &pid.to_string()]).output().unwrap();
+        std::process::Command::new("kill")
+            .args(["-9", &pid.to_string()])
+            .output()
+            .unwrap();
     }
     wait_for("the silent node to become Unknown", || {
         let object = server.get(&["node", &node.name]).unwrap();
         let conditions = object["status"]["conditions"].as_array().unwrap().clone();
-        let ready = conditions.iter().find(|one| one["type"] == "Ready").unwrap().clone();
+        let ready = conditions
+            .iter()
+            .find(|one| one["type"] == "Ready")
+            .unwrap()
+            .clone();
         let taints = object["spec"]["taints"].to_string();
-        let unknown = ready["status"] == "Unknown" && taints.contains("node.kubernetes.io/unreachable");
-        if unknown { Ok(()) } else { Err(object.to_string()) }
+        let unknown =
+            ready["status"] == "Unknown" && taints.contains("node.kubernetes.io/unreachable");
+        if unknown {
+            Ok(())
+        } else {
+            Err(object.to_string())
+        }
     });
 }

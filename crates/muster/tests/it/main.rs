@@ -1,11 +1,11 @@
 //! The program as its users run it: real processes, real kubectl, real TLS. One binary for all stories.
-#![expect(missing_docs, clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod bench;
+mod crashes;
 mod everyday;
 mod harness;
 mod joining;
-mod crashes;
 mod playground;
 mod refusals;
 mod secrets;

@@ -11,7 +11,12 @@ const UNKNOWN: &str = "zzzzzz.0123456789abcdef";
 #[track_caller]
 fn refused(node: &TestNode, endpoint: &str, token: &str, pin: &str, id: &str) -> Output {
     let output = node.join(endpoint, &["-o", "json", "--token", token], pin);
-    assert_eq!(failure_id(&output).as_deref(), Some(id), "{}", text_of(&output));
+    assert_eq!(
+        failure_id(&output).as_deref(),
+        Some(id),
+        "{}",
+        text_of(&output)
+    );
     assert!(!output.status.success());
     let left: Vec<_> = node.files().into_iter().map(|(path, _)| path).collect();
     assert!(left.is_empty(), "a refused join left {left:?}");
@@ -38,9 +43,11 @@ fn an_expired_token_is_called_expired_also_after_its_secret_is_gone() {
     let server = TestServer::start();
     let (node, pin, token) = (server.node(), server.pin(), server.token(&["--ttl", "1s"]));
     let secret = format!("bootstrap-token-{}", token.split_once('.').unwrap().0);
-    wait_for("the token cleaner", || match server.get(&["secret", "-n", "kube-system", &secret]) {
-        None => Ok(()),
-        Some(_) => Err("the Secret is still there".to_owned()),
+    wait_for("the token cleaner", || {
+        match server.get(&["secret", "-n", "kube-system", &secret]) {
+            None => Ok(()),
+            Some(_) => Err("the Secret is still there".to_owned()),
+        }
     });
     let endpoint = server.address.clone();
     wait_for("the expiry to be published", || {
@@ -56,9 +63,24 @@ fn an_expired_token_is_called_expired_also_after_its_secret_is_gone() {
 fn what_answers_at_the_address_is_told_apart() {
     let server = TestServer::start();
     let (node, pin, token) = (server.node(), server.pin(), server.token(&[]));
-    refused(&node, "no-such-host.invalid:6443", &token, &pin, "host-unresolvable");
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    refused(&node, &closed.to_string(), &token, &pin, "connection-refused");
+    refused(
+        &node,
+        "no-such-host.invalid:6443",
+        &token,
+        &pin,
+        "host-unresolvable",
+    );
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    refused(
+        &node,
+        &closed.to_string(),
+        &token,
+        &pin,
+        "connection-refused",
+    );
     let plain = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = plain.local_addr().unwrap().to_string();
     std::thread::spawn(move || {
@@ -76,25 +98,53 @@ fn a_certificate_for_another_address_is_a_name_mismatch() {
     // The second listener answers on every address of this machine; the certificate names few.
     let server = TestServer::start_with(&["--bind", "0.0.0.0:0"]);
     let addresses = std::fs::read_to_string(server.folder.path().join("ready")).unwrap();
-    let port = addresses.lines().nth(1).unwrap().rsplit(':').next().unwrap().to_owned();
+    let port = addresses
+        .lines()
+        .nth(1)
+        .unwrap()
+        .rsplit(':')
+        .next()
+        .unwrap()
+        .to_owned();
     let endpoint = format!("127.0.0.3:{port}");
-    refused(&server.node(), &endpoint, &server.token(&[]), &server.pin(), "tls-name-mismatch");
+    refused(
+        &server.node(),
+        &endpoint,
+        &server.token(&[]),
+        &server.pin(),
+        "tls-name-mismatch",
+    );
 }
 
 #[test]
 fn a_name_that_a_ready_node_has_is_refused() {
     let server = TestServer::start();
     let first = server.join_ready();
-    let second = TestNode { name: first.name, root: server.node().root };
+    let second = TestNode {
+        name: first.name,
+        root: server.node().root,
+    };
     let endpoint = server.address.clone();
-    refused(&second, &endpoint, &server.token(&[]), &server.pin(), "node-name-taken");
+    refused(
+        &second,
+        &endpoint,
+        &server.token(&[]),
+        &server.pin(),
+        "node-name-taken",
+    );
 }
 
 #[test]
 fn a_token_without_permission_is_forbidden() {
     let server = TestServer::start();
     let token = server.token(&["--groups", "system:bootstrappers:nobody"]);
-    refused(&server.node(), &server.address.clone(), &token, &server.pin(), "forbidden");
+    refused(
+        &server.node(),
+        &server.address.clone(),
+        &token,
+        &server.pin(),
+        "forbidden",
+    );
 }
 
 /// Lets a group ask for certificates without approving them by itself.
@@ -113,13 +163,23 @@ fn pending_join(server: &TestServer, node: &TestNode) -> (Running, String) {
     allow_requests(server, group);
     let token = server.token(&["--groups", group]);
     let pin = server.pin();
-    let flags = ["-o", "json", "--token", &token, "--discovery-token-ca-cert-hash", &pin];
+    let flags = [
+        "-o",
+        "json",
+        "--token",
+        &token,
+        "--discovery-token-ca-cert-hash",
+        &pin,
+    ];
     let mut join = Running::start(&node.join_arguments(&server.address, &flags));
     let pending = join.event(|event| event.to_string().contains("kubectl certificate approve"));
     let pending = pending.expect("the join should say which request waits and how to approve it");
     let text = pending.to_string();
     let name = text.split("kubectl certificate approve ").nth(1).unwrap();
-    let name: String = name.chars().take_while(|c| c.is_alphanumeric() || *c == '-').collect();
+    let name: String = name
+        .chars()
+        .take_while(|c| c.is_alphanumeric() || *c == '-')
+        .collect();
     (join, name)
 }
 

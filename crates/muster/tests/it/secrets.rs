@@ -23,13 +23,21 @@ fn the_token_is_in_no_file_output_or_command_line_of_the_node() {
     writeln!(join.stdin.take().unwrap(), "{token}").unwrap();
     let output = join.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", text_of(&output));
-    assert!(!text_of(&output).contains(&secret), "the join printed the token");
+    assert!(
+        !text_of(&output).contains(&secret),
+        "the join printed the token"
+    );
     for (path, content) in node.files() {
-        let found = content.windows(secret.len()).any(|part| part == secret.as_bytes());
+        let found = content
+            .windows(secret.len())
+            .any(|part| part == secret.as_bytes());
         assert!(!found, "{} holds the token", path.display());
     }
     for (pid, line) in command_lines() {
-        assert!(!line.contains(&secret), "process {pid} shows the token: {line}");
+        assert!(
+            !line.contains(&secret),
+            "process {pid} shows the token: {line}"
+        );
     }
     for line in node.processes() {
         assert!(!line.contains(&secret));
@@ -45,7 +53,14 @@ fn a_token_in_a_file_is_as_good_as_one_on_the_command_line() {
     std::fs::write(&file, server.token(&[])).unwrap();
     let node = server.node();
     let pin = server.pin();
-    let flags = ["-o", "json", "--token-file", file.to_str().unwrap(), "--discovery-token-ca-cert-hash", &pin];
+    let flags = [
+        "-o",
+        "json",
+        "--token-file",
+        file.to_str().unwrap(),
+        "--discovery-token-ca-cert-hash",
+        &pin,
+    ];
     let join = Running::start(&node.join_arguments(&server.address, &flags));
     let (success, errors) = join.end();
     assert!(success, "{errors}");

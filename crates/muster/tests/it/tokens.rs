@@ -6,7 +6,10 @@ use serde_json::Value;
 #[test]
 fn a_token_is_generated_without_a_cluster() {
     let token = stdout_of(muster(&["token", "generate"]));
-    assert!(muster_identity::BootstrapToken::parse(&token).is_ok(), "{token}");
+    assert!(
+        muster_identity::BootstrapToken::parse(&token).is_ok(),
+        "{token}"
+    );
 }
 
 #[test]
@@ -15,30 +18,82 @@ fn tokens_are_created_listed_and_deleted_as_with_kubeadm() {
     let kubeconfig = server.kubeconfig();
     let kubeconfig = kubeconfig.to_str().unwrap();
     let given = "abcdef.0123456789abcdef";
-    assert_eq!(server.token(&[given, "--description", "for a test", "--ttl", "0"]), given);
+    assert_eq!(
+        server.token(&[given, "--description", "for a test", "--ttl", "0"]),
+        given
+    );
 
     let list = stdout_of(muster(&["token", "list", "--kubeconfig", kubeconfig]));
     let mut lines = list.lines();
     let head: Vec<&str> = lines.next().unwrap().split_whitespace().collect();
-    assert_eq!(head, ["TOKEN", "TTL", "EXPIRES", "USAGES", "DESCRIPTION", "EXTRA", "GROUPS"]);
+    assert_eq!(
+        head,
+        [
+            "TOKEN",
+            "TTL",
+            "EXPIRES",
+            "USAGES",
+            "DESCRIPTION",
+            "EXTRA",
+            "GROUPS"
+        ]
+    );
     let row = lines.find(|line| line.starts_with(given)).unwrap();
-    for part in ["<forever>", "<never>", "authentication,signing", "for a test", "default-node-token"] {
+    for part in [
+        "<forever>",
+        "<never>",
+        "authentication,signing",
+        "for a test",
+        "default-node-token",
+    ] {
         assert!(row.contains(part), "{row} lacks {part}");
     }
 
-    let json = stdout_of(muster(&["token", "list", "-o", "json", "--kubeconfig", kubeconfig]));
+    let json = stdout_of(muster(&[
+        "token",
+        "list",
+        "-o",
+        "json",
+        "--kubeconfig",
+        kubeconfig,
+    ]));
     let objects = serde_json::Deserializer::from_str(&json).into_iter::<Value>();
     let objects: Vec<Value> = objects.map(Result::unwrap).collect();
-    let object = objects.iter().find(|object| object["token"] == given).unwrap();
+    let object = objects
+        .iter()
+        .find(|object| object["token"] == given)
+        .unwrap();
     assert_eq!(object["kind"], "BootstrapToken");
     assert_eq!(object["apiVersion"], "output.kubeadm.k8s.io/v1alpha3");
 
-    let again = muster(&["token", "create", given, "-o", "json", "--kubeconfig", kubeconfig]);
+    let again = muster(&[
+        "token",
+        "create",
+        given,
+        "-o",
+        "json",
+        "--kubeconfig",
+        kubeconfig,
+    ]);
     assert_eq!(failure_id(&again).as_deref(), Some("token-exists"));
 
-    let deleted = stdout_of(muster(&["token", "delete", "abcdef", "--kubeconfig", kubeconfig]));
+    let deleted = stdout_of(muster(&[
+        "token",
+        "delete",
+        "abcdef",
+        "--kubeconfig",
+        kubeconfig,
+    ]));
     assert_eq!(deleted, "bootstrap token \"abcdef\" deleted");
-    let missing = muster(&["token", "delete", "abcdef", "-o", "json", "--kubeconfig", kubeconfig]);
+    let missing = muster(&[
+        "token",
+        "delete",
+        "abcdef",
+        "-o",
+        "json",
+        "--kubeconfig",
+        kubeconfig,
+    ]);
     assert_eq!(failure_id(&missing).as_deref(), Some("not-found"));
 }
 
@@ -53,7 +108,11 @@ fn wrong_flags_are_refused_before_anything_is_created() {
     ] {
         // The kubeconfig does not exist: the flags must be refused before it is looked at.
         let mut arguments = vec!["token", "create", "-o", "json", "--kubeconfig", "/nowhere"];
-        arguments.extend(flags.iter().map(|flag| if *flag == "-1h" { "=-1h" } else { *flag }));
+        arguments.extend(
+            flags
+                .iter()
+                .map(|flag| if *flag == "-1h" { "=-1h" } else { *flag }),
+        );
         let arguments: Vec<String> = join_values(&arguments);
         let output = muster(&arguments);
         assert_eq!(failure_id(&output).as_deref(), Some(id), "{flags:?}");

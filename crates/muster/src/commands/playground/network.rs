@@ -32,13 +32,18 @@ impl Network {
     /// What `ip` says. What was made until then is removed again.
     pub(super) async fn create(nodes: u16) -> io::Result<Self> {
         remove_abandoned().await;
-        let network =
-            Self { id: std::process::id(), third_octet: free_third_octet().await?, nodes };
-        if let Err(error) = batch(&network.commands()).await {
-            network.remove().await;
-            return Err(error);
+        let network = Self {
+            id: std::process::id(),
+            third_octet: free_third_octet().await?,
+            nodes,
+        };
+        match network.make().await {
+            Ok(()) => Ok(network),
+            Err(error) => {
+                network.remove().await;
+                Err(error)
+            }
         }
-        Ok(network)
     }
 
     /// The address of this machine on the bridge.
@@ -49,7 +54,12 @@ impl Network {
     /// The address of a node, counted from 1.
     pub(super) fn node_address(&self, node: u16) -> Ipv4Addr {
         // At most 200 nodes: clap refuses more.
-        Ipv4Addr::new(10, 213, self.third_octet, 10 + u8::try_from(node).unwrap_or(u8::MAX - 10))
+        Ipv4Addr::new(
+            10,
+            213,
+            self.third_octet,
+            10 + u8::try_from(node).unwrap_or(u8::MAX - 10),
+        )
     }
 
     /// The namespace of a node, counted from 1.
@@ -61,7 +71,24 @@ impl Network {
         format!("{PREFIX}{}", self.id)
     }
 
-    /// The lines for `ip -batch`.
+    async fn make(&self) -> io::Result<()> {
+        batch(&[], &self.commands()).await?;
+        for node in 1..=self.nodes {
+            batch(&["-n", &self.namespace(node)], &self.node_commands(node)).await?;
+        }
+        Ok(())
+    }
+
+    /// What `ip -batch` does inside the namespace of a node.
+    fn node_commands(&self, node: u16) -> String {
+        format!(
+            "addr add {}/24 dev eth0\nlink set eth0 up\nlink set lo up\nroute add default via {}\n",
+            self.node_address(node),
+            self.host_address()
+        )
+    }
+
+    /// What `ip -batch` does on the machine itself.
     fn commands(&self) -> String {
         let bridge = self.bridge();
         let mut lines = vec![
@@ -76,10 +103,6 @@ impl Network {
                 format!("netns add {namespace}"),
                 format!("link add {link} type veth peer name eth0 netns {namespace}"),
                 format!("link set {link} master {bridge} up"),
-                format!("-n {namespace} addr add {}/24 dev eth0", self.node_address(node)),
-                format!("-n {namespace} link set eth0 up"),
-                format!("-n {namespace} link set lo up"),
-                format!("-n {namespace} route add default via {}", self.host_address()),
             ]);
         }
         lines.join("\n") + "\n"
@@ -103,7 +126,10 @@ async fn remove_abandoned() {
 async fn remove_of(id: u32) {
     let prefix = format!("{PREFIX}-{id}-");
     let namespaces = run("ip", &["netns", "list"]).await.unwrap_or_default();
-    for namespace in namespaces.lines().filter_map(|line| line.split_whitespace().next()) {
+    for namespace in namespaces
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+    {
         if namespace.starts_with(&prefix)
             && let Err(error) = run("ip", &["netns", "delete", namespace]).await
         {
@@ -119,12 +145,20 @@ async fn owners() -> Vec<u32> {
     let mut found = Vec::new();
     let namespaces = run("ip", &["netns", "list"]).await.unwrap_or_default();
     for line in namespaces.lines() {
-        let id = line.strip_prefix(PREFIX).and_then(|rest| rest.strip_prefix('-'));
+        let id = line
+            .strip_prefix(PREFIX)
+            .and_then(|rest| rest.strip_prefix('-'));
         found.extend(id.and_then(|rest| rest.split('-').next()?.parse::<u32>().ok()));
     }
-    let links = run("ip", &["-o", "link", "show", "type", "bridge"]).await.unwrap_or_default();
+    let links = run("ip", &["-o", "link", "show", "type", "bridge"])
+        .await
+        .unwrap_or_default();
     for line in links.lines() {
-        let name = line.split(':').nth(1).map(str::trim).and_then(|name| name.strip_prefix(PREFIX));
+        let name = line
+            .split(':')
+            .nth(1)
+            .map(str::trim)
+            .and_then(|name| name.strip_prefix(PREFIX));
         found.extend(name.and_then(|id| id.parse::<u32>().ok()));
     }
     found.sort_unstable();
@@ -140,8 +174,9 @@ async fn free_third_octet() -> io::Result<u8> {
         .ok_or_else(|| io::Error::other("all of 10.213.0.0/16 is in use"))
 }
 
-async fn batch(lines: &str) -> io::Result<()> {
+async fn batch(options: &[&str], lines: &str) -> io::Result<()> {
     let mut child = Command::new("ip")
+        .args(options)
         .args(["-batch", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -154,15 +189,23 @@ async fn batch(lines: &str) -> io::Result<()> {
     if output.status.success() {
         return Ok(());
     }
-    Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+    Err(io::Error::other(
+        String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+    ))
 }
 
 async fn run(program: &str, arguments: &[&str]) -> io::Result<String> {
-    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().await?;
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .await?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+    Err(io::Error::other(
+        String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+    ))
 }
 
 #[cfg(test)]
@@ -171,8 +214,16 @@ mod tests {
 
     #[test]
     fn names_of_links_fit_into_the_kernels_15_characters() {
-        let network = Network { id: 4_194_304, third_octet: 7, nodes: 200 };
-        for line in network.commands().lines().filter(|line| line.starts_with("link add")) {
+        let network = Network {
+            id: 4_194_304,
+            third_octet: 7,
+            nodes: 200,
+        };
+        for line in network
+            .commands()
+            .lines()
+            .filter(|line| line.starts_with("link add"))
+        {
             let name = line.split_whitespace().nth(2).unwrap_or_default();
             assert!(name.len() <= 15, "{name}");
         }

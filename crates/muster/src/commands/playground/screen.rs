@@ -30,7 +30,11 @@ impl Screen {
                 lines.insert(name.clone(), line);
             }
         }
-        Self { printer, lines, _all: all }
+        Self {
+            printer,
+            lines,
+            _all: all,
+        }
     }
 
     /// Shows an event of a node; `text` says it to people.

@@ -1,0 +1,123 @@
+//! Events of joins and resets in words: one line per event that a person wants to see.
+
+use muster_fleet::Event;
+use muster_handshake::Progress;
+use muster_plan::{Phase, Severity};
+
+/// What an event says to a person; `None` when it is only for programs.
+pub(crate) fn sentence(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::PhaseStarted { phase } => format!("{phase:14} {}…", doing(*phase)),
+        Event::PhaseCompleted { phase, elapsed_ms } => {
+            format!("{phase:14} {} ({elapsed_ms} ms)", done(*phase))
+        }
+        Event::Finding { finding } => {
+            let word = match finding.severity {
+                Severity::Warning => "warning",
+                Severity::Error => "error",
+            };
+            let mut text = format!(
+                "{:14} {word} {}: {}",
+                "preflight", finding.id, finding.message
+            );
+            if !finding.remedy.is_empty() {
+                text.push_str(&format!(" ({})", finding.remedy));
+            }
+            text
+        }
+        Event::Handshake { progress } => format!("{:14} {}", "cluster", handshake(progress)?),
+        Event::CsrPending {
+            name,
+            approved: true,
+            ..
+        } => {
+            format!(
+                "{:14} request {name} is approved and waits to be signed",
+                "waiting"
+            )
+        }
+        Event::CsrPending { name, cure, .. } => {
+            format!("{:14} request {name} waits for approval. {cure}", "waiting")
+        }
+        Event::StepStarted {
+            description,
+            attempt,
+            ..
+        } if *attempt > 1 => {
+            format!("{:14} again: {description}", "resuming")
+        }
+        Event::StepFailed { step, failure } => {
+            format!("{:14} {step}: {}", "failed", failure.message)
+        }
+        Event::StepUndone { description, .. } => format!("{:14} {description}", "undone"),
+        Event::UndoFailed { step, failure } => {
+            format!("{:14} {step}: {}", "not undone", failure.message)
+        }
+        Event::Resuming {
+            node_name,
+            endpoint,
+            steps_done,
+        } => format!(
+            "{:14} an earlier join of {node_name} to {endpoint} was cut off after {steps_done} steps",
+            "resuming"
+        ),
+        Event::Undoing { node_name, reason } => {
+            format!(
+                "{:14} taking back the join of {node_name}: {reason}",
+                "undoing"
+            )
+        }
+        _ => return None,
+    })
+}
+
+const fn doing(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Preflight => "checking this machine",
+        Phase::Discovery => "finding the cluster",
+        Phase::TlsBootstrap => "asking for a certificate",
+        Phase::KubeletStart => "writing files, starting the kubelet",
+        Phase::KubeletWait => "waiting for the kubelet",
+        Phase::NodeWait => "waiting for the node",
+        Phase::Reset => "taking everything back",
+    }
+}
+
+const fn done(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Preflight => "this machine can be a node",
+        Phase::Discovery => "the cluster is trusted",
+        Phase::TlsBootstrap => "the certificate is here",
+        Phase::KubeletStart => "files written, kubelet started",
+        Phase::KubeletWait => "the kubelet is well",
+        Phase::NodeWait => "the node is there",
+        Phase::Reset => "everything is taken back",
+    }
+}
+
+fn handshake(progress: &Progress) -> Option<String> {
+    Some(match progress {
+        Progress::SignatureAwaited { token_id } => {
+            format!("waiting for cluster-info to be signed for token {token_id}")
+        }
+        Progress::Retrying { reason, .. } => format!("trying again: {reason}"),
+        Progress::Trusted {
+            endpoint,
+            advertised,
+            ca_pins,
+            ..
+        } => {
+            let mut text = format!("trusting {endpoint} by {}", ca_pins.join(", "));
+            if advertised != endpoint {
+                text.push_str(&format!(" (it advertises {advertised})"));
+            }
+            text
+        }
+        Progress::CsrCreated {
+            name,
+            resumed: true,
+        } => format!("going on with request {name}"),
+        Progress::CsrApproved { name } => format!("request {name} is approved"),
+        _ => return None,
+    })
+}
