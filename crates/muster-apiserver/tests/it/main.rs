@@ -8,6 +8,7 @@
 
 mod certificates;
 mod deleting;
+mod following;
 mod formats;
 mod harness;
 mod kinds;
