@@ -1,1 +1,28 @@
-//! muster-fleet.
+//! Runs sagas over hosts: the join of one machine, and its reset, with a durable journal and one stream of events.
+//!
+//! What to do is decided by `muster-plan`, what may run next by `muster-saga`, how by `muster-host` and `muster-net`;
+//! this crate brings them together and refuses to know terminals, arguments and exit paths.
+
+mod cluster;
+mod error;
+mod events;
+mod join;
+mod journal;
+mod preflight;
+mod reset;
+mod run;
+mod state_dir;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
+pub use cluster::{
+    ApiCluster, Certified, Cluster, ClusterFailure, Credential, Deletion, NodeCredentials,
+    NodeSight, Tell,
+};
+pub use error::{Aftermath, JoinError, exit_code};
+pub use events::{Event, EventSink};
+pub use join::{JoinOptions, Joined, join, join_with};
+pub use journal::{Journal, Told};
+pub use preflight::preflight;
+pub use reset::{ResetOptions, ResetOutcome, reset, reset_with};
+pub use state_dir::StateDir;

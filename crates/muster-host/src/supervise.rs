@@ -211,6 +211,56 @@ mod tests {
         assert_eq!(backoff.pause(u32::MAX).as_secs(), 30);
     }
 
+    fn read(path: &Path) -> Option<PidFile> {
+        PidFile::parse(&std::fs::read_to_string(path).ok()?)
+    }
+
+    async fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            if let Some(found) = look() {
+                return found;
+            }
+            assert!(Instant::now() < deadline, "it did not happen in time");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_child_that_ends_is_started_again_and_stops_with_its_supervisor() {
+        let dir = tempfile::tempdir().unwrap();
+        let pidfile = dir.path().join("kubelet.pid");
+        // Ends at once the first two times, then stays.
+        let script = format!(
+            "echo x >> {0}/starts; [ $(wc -l < {0}/starts) -ge 3 ] && exec sleep 600; exit 1",
+            dir.path().display()
+        );
+        let options = Options {
+            pidfile: pidfile.clone(),
+            argv: ["sh", "-c", &script].map(OsString::from).into(),
+            backoff: Backoff {
+                first: Duration::from_millis(10),
+                longest: Duration::from_millis(20),
+            },
+        };
+        let supervisor = tokio::spawn(run(options.clone()));
+        let told =
+            until(|| read(&pidfile).filter(|told| told.restarts == 2 && told.child.is_some()));
+        let told = told.await;
+        assert_eq!(
+            told.supervisor,
+            Identity::of(std::process::id() as i32).unwrap()
+        );
+        let child = told.child.unwrap();
+        assert!(child.is_alive());
+        assert_eq!(run(options).await.unwrap(), Ended::AlreadyRunning);
+
+        let me = Pid::from_raw(std::process::id() as i32).unwrap();
+        kill_process(me, Signal::TERM).unwrap();
+        assert_eq!(supervisor.await.unwrap().unwrap(), Ended::Stopped);
+        assert!(!child.is_alive() && !pidfile.exists());
+    }
+
     #[test]
     fn a_pid_file_is_held_by_one_only() {
         let dir = tempfile::tempdir().unwrap();

@@ -20,7 +20,7 @@ use muster_saga::Residue;
 use parking_lot::Mutex;
 
 use crate::disk::is_plain;
-use crate::prior::Attributes;
+pub use crate::prior::Attributes;
 use crate::steps::Machine;
 use crate::{Host, HostError, Prior, ProcessHealth, Receipt};
 

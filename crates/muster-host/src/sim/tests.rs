@@ -154,7 +154,9 @@ fn timeless(mut world: World) -> World {
     world
 }
 
-fn machines() -> Vec<(&'static str, Box<dyn Fn() -> HostWorld<World>>)> {
+type Fresh = Box<dyn Fn() -> HostWorld<World>>;
+
+fn machines() -> Vec<(&'static str, Fresh)> {
     vec![
         (
             "bare",

@@ -11,11 +11,12 @@ use crate::disk::Disk;
 use crate::process::Processes;
 use crate::services::Services;
 
-const POLL: Duration = Duration::from_millis(50);
+const POLL: Duration = Duration::from_millis(20);
 /// A service manager is asked by a command, and so less often.
 const SERVICE_POLL: Duration = Duration::from_millis(500);
-/// Without a health port: how long it must stay alive to count as started.
-const SETTLE: Duration = Duration::from_millis(200);
+/// Without a health port: how long it must stay alive to count as started. A later end is noticed while its Node is
+/// waited for.
+const SETTLE: Duration = Duration::from_millis(50);
 
 impl<D: Disk, S: Services, P: Processes> Machine<D, S, P> {
     pub(super) async fn await_kubelet(

@@ -137,6 +137,15 @@ fn a_hollow_node_below_a_directory_needs_neither_root_nor_runtime() {
 }
 
 #[test]
+fn a_relative_root_directory_is_refused() {
+    let mut request = request();
+    request.root = Root::new("n1");
+    request.runtime = Runtime::Hollow;
+    let findings = preflight(&Facts::plain("n1", Timestamp::UNIX_EPOCH), &request);
+    assert_eq!(ids(&findings), ["RootDirectory"]);
+}
+
+#[test]
 fn an_ignored_check_still_runs_and_no_longer_stops() {
     let findings = after(|facts, request| {
         facts.listening.insert(10250);

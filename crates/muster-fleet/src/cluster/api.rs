@@ -1,0 +1,369 @@
+//! A real cluster, over `muster-net`.
+//!
+//! One connection serves from discovery to the certificate. Afterwards the node's own identity is used, or that of an
+//! administrator's kubeconfig where one was given.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use muster_handshake::{
+    DiscoveryRequest, EndpointChoice, ExistingNode, HandshakeError, Trusting, client_wish,
+};
+use muster_identity::{BootstrapToken, CertificateBundle, Endpoint, NodeName, PrivateKey};
+use muster_net::{ApiClient, ApiRequest, Identity, RetryPolicy};
+use muster_plan::{ClusterAnswers, Wait};
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use super::{Certified, Cluster, Deletion, NodeCredentials, NodeSight, Tell};
+
+/// What is asked while taking back must not hang: the cluster may be gone.
+const BRIEF: RetryPolicy = RetryPolicy::once(Duration::from_secs(5));
+/// Reads of the survey together.
+const SURVEY_LIMIT: SignedDuration = SignedDuration::from_secs(60);
+/// A watch that ends is begun again after this.
+const WATCH_PAUSE: Duration = Duration::from_millis(200);
+
+/// What somebody gave to be let in.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    /// The API server as it was typed.
+    pub endpoint: Endpoint,
+    /// The token for discovery.
+    pub token: BootstrapToken,
+    /// The token for the certificate request; the same unless given apart.
+    pub tls_bootstrap_token: Option<BootstrapToken>,
+    /// Which CA certificates are believed.
+    pub trusting: Trusting,
+    /// Whether the advertised endpoint may replace the typed one.
+    pub choice: EndpointChoice,
+    /// How long failures that may pass by themselves are retried during discovery.
+    pub patience: SignedDuration,
+    /// How long an undecided certificate request is waited for.
+    pub approval_limit: SignedDuration,
+}
+
+/// A real cluster.
+pub struct ApiCluster {
+    credential: Option<Credential>,
+    admin: Option<PathBuf>,
+    introduced: Mutex<Option<ApiClient>>,
+}
+
+impl ApiCluster {
+    /// The cluster that a credential leads to.
+    #[must_use]
+    pub fn new(credential: Credential) -> Self {
+        Self {
+            credential: Some(credential),
+            admin: None,
+            introduced: Mutex::new(None),
+        }
+    }
+
+    /// The cluster that a node already belongs to, with an administrator's kubeconfig if there is one.
+    #[must_use]
+    pub fn of_node(admin: Option<PathBuf>) -> Self {
+        Self {
+            credential: None,
+            admin,
+            introduced: Mutex::new(None),
+        }
+    }
+
+    fn introduced(&self) -> Option<ApiClient> {
+        self.introduced.lock().clone()
+    }
+
+    /// The administrator first, then the node itself, then the bearer of the token.
+    fn identities(&self, credentials: Option<&NodeCredentials>) -> Vec<ApiClient> {
+        let admin = self.admin.as_deref().and_then(|path| {
+            muster_net::client_from_file(path)
+                .inspect_err(|error| tracing::warn!(%error, "the kubeconfig cannot be used"))
+                .ok()
+        });
+        let node = credentials.and_then(|credentials| client(credentials).ok());
+        admin
+            .into_iter()
+            .chain(node)
+            .chain(self.introduced())
+            .collect()
+    }
+}
+
+fn nobody(purpose: &str) -> HandshakeError {
+    HandshakeError::Unauthorized {
+        what: purpose.to_owned(),
+        message: "there is no credential at hand".to_owned(),
+    }
+}
+
+fn unusable(reason: impl ToString) -> HandshakeError {
+    HandshakeError::Unauthorized {
+        what: "a request as the node".to_owned(),
+        message: format!("its credentials cannot be used: {}", reason.to_string()),
+    }
+}
+
+fn client(credentials: &NodeCredentials) -> Result<ApiClient, HandshakeError> {
+    let endpoint = Endpoint::parse(&credentials.server).map_err(unusable)?;
+    let ca = CertificateBundle::from_pem(&credentials.ca_pem).map_err(unusable)?;
+    let pem = credentials.client_pem.expose();
+    let chain = CertificateBundle::from_pem(pem).map_err(unusable)?;
+    let key = PrivateKey::from_pem(pem).map_err(unusable)?;
+    ApiClient::new(endpoint, &ca, Identity::Certificate { chain, key }).map_err(unusable)
+}
+
+fn node_path(node: &str) -> String {
+    format!("/api/v1/nodes/{node}")
+}
+
+/// Whether the Node is Ready and, if not, what its condition says.
+fn seen(node: &Value) -> NodeSight {
+    let conditions = node.pointer("/status/conditions").and_then(Value::as_array);
+    let text = |condition: &Value, field: &str| {
+        condition
+            .get(field)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let ready = conditions
+        .into_iter()
+        .flatten()
+        .find(|condition| text(condition, "type") == "Ready");
+    match ready {
+        Some(condition) if text(condition, "status") == "True" => NodeSight::Present {
+            ready: true,
+            message: String::new(),
+        },
+        Some(condition) => {
+            let message = format!(
+                "{}: {}",
+                text(condition, "reason"),
+                text(condition, "message")
+            );
+            NodeSight::Present {
+                ready: false,
+                message,
+            }
+        }
+        None => NodeSight::Present {
+            ready: false,
+            message: "the kubelet has not reported its status yet".to_owned(),
+        },
+    }
+}
+
+fn has_come(sight: &NodeSight, until: Wait) -> bool {
+    match sight {
+        NodeSight::Present { ready, .. } => *ready || until != Wait::Ready,
+        NodeSight::Absent | NodeSight::Unknown => false,
+    }
+}
+
+#[async_trait]
+impl Cluster for ApiCluster {
+    async fn introduce(
+        &self,
+        node: &NodeName,
+        existing: ExistingNode,
+        tell: Tell<'_>,
+    ) -> Result<ClusterAnswers, HandshakeError> {
+        let credential = self
+            .credential
+            .as_ref()
+            .ok_or_else(|| nobody("discovery"))?;
+        let request = DiscoveryRequest {
+            endpoint: credential.endpoint.clone(),
+            token: credential.token.clone(),
+            trusting: credential.trusting.clone(),
+            choice: credential.choice,
+            patience: credential.patience,
+        };
+        let mut hear = |progress| tell(progress);
+        let found = muster_net::discover(request, &mut hear).await?;
+        let client = match &credential.tls_bootstrap_token {
+            Some(token) => found.client.with_bearer(token.to_text()),
+            None => found.client,
+        };
+        let deadline = after(SURVEY_LIMIT);
+        // The version is for a warning only: no answer to it stops a join.
+        let version = async { client.get::<Value>("/version").await.ok() };
+        let survey = muster_net::survey(&client, node.clone(), existing, deadline, &mut hear);
+        let (surveyed, version) = tokio::join!(survey, version);
+        let surveyed = surveyed?;
+        *self.introduced.lock() = Some(client);
+        let version = version
+            .as_ref()
+            .and_then(|v| v.get("gitVersion"))
+            .and_then(Value::as_str);
+        Ok(ClusterAnswers {
+            server: found.trust.endpoint.url(),
+            ca_pem: found.trust.ca.to_pem(),
+            kubelet_config: surveyed
+                .config
+                .kubelet_configuration
+                .text()
+                .map(str::to_owned),
+            version: version.map(str::to_owned),
+            now: Timestamp::now(),
+        })
+    }
+
+    async fn certify(
+        &self,
+        node: &NodeName,
+        key: &PrivateKey,
+        tell: Tell<'_>,
+    ) -> Result<Certified, HandshakeError> {
+        let client = self
+            .introduced()
+            .ok_or_else(|| nobody("a certificate request"))?;
+        let limit = self
+            .credential
+            .as_ref()
+            .map_or(SURVEY_LIMIT, |c| c.approval_limit);
+        let wish = client_wish(node, key).map_err(|error| HandshakeError::CsrFailed {
+            name: node.to_string(),
+            message: error.to_string(),
+        })?;
+        let mut hear = |progress| tell(progress);
+        // The name was surveyed moments ago; an Enrolment asks for the certificate alone.
+        let issued = muster_net::enrol(&client, wish, after(limit), &mut hear).await?;
+        Ok(Certified {
+            csr: issued.csr_name,
+            chain: issued.chain.to_pem(),
+            not_after: issued.not_after,
+        })
+    }
+
+    async fn sight(
+        &self,
+        node: &str,
+        credentials: Option<&NodeCredentials>,
+    ) -> Result<NodeSight, HandshakeError> {
+        let purpose = "read the node of this name";
+        let mut last = None;
+        for client in self.identities(credentials) {
+            let client = client.with_policy(BRIEF);
+            match client.get::<Value>(&node_path(node)).await {
+                Ok(node) => return Ok(seen(&node)),
+                Err(error) if error.is_not_found() => return Ok(NodeSight::Absent),
+                Err(error) if error.is_forbidden() => last = Some(Ok(NodeSight::Unknown)),
+                Err(error) => last = Some(Err(error.into_handshake(purpose))),
+            }
+        }
+        last.unwrap_or_else(|| Err(nobody(purpose)))
+    }
+
+    async fn await_node(
+        &self,
+        node: &str,
+        until: Wait,
+        credentials: &NodeCredentials,
+    ) -> Result<(), HandshakeError> {
+        let client = client(credentials)?;
+        // Without a resource version a watch begins with what is there (Kubernetes API concepts).
+        let path = format!("/api/v1/nodes?watch=true&fieldSelector=metadata.name%3D{node}");
+        loop {
+            match client.watch(&path).await {
+                Ok(mut watch) => {
+                    while let Some(Ok(event)) = watch.next().await {
+                        let is_there = !matches!(
+                            event,
+                            muster_net::WatchEvent::Deleted(_)
+                                | muster_net::WatchEvent::Bookmark(_)
+                        );
+                        if is_there && has_come(&seen(event.object()), until) {
+                            return Ok(());
+                        }
+                    }
+                }
+                Err(error) if error.is_unauthorized() || error.is_forbidden() => {
+                    return Err(error.into_handshake("watch the node of this name"));
+                }
+                Err(error) => tracing::debug!(%error, "the watch did not begin"),
+            }
+            tokio::time::sleep(WATCH_PAUSE).await;
+        }
+    }
+
+    async fn delete_node(
+        &self,
+        node: &str,
+        credentials: Option<&NodeCredentials>,
+    ) -> Result<Deletion, HandshakeError> {
+        let purpose = "delete the node";
+        let mut last = None;
+        for client in self.identities(credentials) {
+            let request = ApiRequest::new(http::Method::DELETE, node_path(node)).policy(BRIEF);
+            match client.send(&request).await {
+                Ok(_) => return Ok(Deletion::Gone),
+                Err(error) if error.is_not_found() => return Ok(Deletion::Gone),
+                Err(error) if error.is_forbidden() => last = Some(Ok(Deletion::Forbidden)),
+                Err(error) => last = Some(Err(error.into_handshake(purpose))),
+            }
+        }
+        last.unwrap_or_else(|| Err(nobody(purpose)))
+    }
+
+    async fn admits(&self, credentials: &NodeCredentials) -> Result<bool, HandshakeError> {
+        let client = client(credentials)?.with_policy(BRIEF);
+        let review = serde_json::json!({
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "SelfSubjectReview",
+        });
+        let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+        match client.create::<Value>(path, &review).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_unauthorized() => Ok(false),
+            // Known, and merely not allowed or not able to be told so.
+            Err(error) if error.is_forbidden() || error.is_not_found() => Ok(true),
+            Err(error) => Err(error.into_handshake("review the node's credentials")),
+        }
+    }
+}
+
+fn after(limit: SignedDuration) -> Timestamp {
+    Timestamp::now()
+        .checked_add(limit)
+        .unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn node(status: &str) -> Value {
+        let condition = json!({
+            "type": "Ready", "status": status, "reason": "KubeletNotReady", "message": "no CNI",
+        });
+        json!({"status": {"conditions": [{"type": "MemoryPressure", "status": "False"}, condition]}})
+    }
+
+    #[test]
+    fn a_node_is_ready_when_its_condition_says_so() {
+        assert!(has_come(&seen(&node("True")), Wait::Ready));
+        let waiting = seen(&node("False"));
+        assert!(!has_come(&waiting, Wait::Ready));
+        assert!(has_come(&waiting, Wait::Registered));
+        let NodeSight::Present { message, .. } = waiting else {
+            panic!("it is there")
+        };
+        assert_eq!(message, "KubeletNotReady: no CNI");
+        assert!(has_come(&seen(&json!({})), Wait::Registered));
+        assert!(!has_come(&NodeSight::Absent, Wait::Registered));
+    }
+
+    #[tokio::test]
+    async fn without_any_credential_nothing_is_sent_and_the_error_says_why() {
+        let cluster = ApiCluster::of_node(None);
+        let error = cluster.sight("n1", None).await.unwrap_err();
+        assert_eq!(error.id(), "unauthorized");
+        assert!(cluster.delete_node("n1", None).await.is_err());
+    }
+}

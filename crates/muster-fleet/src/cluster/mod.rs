@@ -1,0 +1,105 @@
+//! The port to a cluster: everything that a join asks of one, and nothing else.
+//!
+//! A join never speaks HTTP itself. One implementation speaks to a real API server; the simulated one lets joins run
+//! by the thousand.
+
+mod api;
+mod credentials;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use muster_handshake::{ExistingNode, HandshakeError, Progress};
+use muster_identity::{NodeName, PrivateKey};
+use muster_plan::{ClusterAnswers, Wait};
+use serde::{Deserialize, Serialize};
+
+pub use api::{ApiCluster, Credential};
+pub use credentials::NodeCredentials;
+
+/// Takes in what happens.
+pub type Tell<'a> = &'a (dyn Fn(Progress) + Send + Sync);
+
+/// Why the cluster did not do what was asked.
+pub type ClusterFailure = HandshakeError;
+
+/// A certificate that the cluster issued. Nothing of it is secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certified {
+    /// The name of the CertificateSigningRequest.
+    pub csr: String,
+    /// The chain, leaf first, PEM.
+    pub chain: String,
+    /// The end of its validity.
+    pub not_after: Timestamp,
+}
+
+/// What was seen of a Node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeSight {
+    /// There is no such Node.
+    Absent,
+    /// It is there.
+    Present {
+        /// Whether its condition Ready is True.
+        ready: bool,
+        /// What that condition says, when it is not.
+        message: String,
+    },
+    /// Our credential may not look.
+    Unknown,
+}
+
+/// What became of a Node that was to be deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// It is no more, or was not there.
+    Gone,
+    /// Our credential may not delete it.
+    Forbidden,
+}
+
+/// A cluster.
+#[async_trait]
+pub trait Cluster: Send + Sync + 'static {
+    /// Finds out whether the cluster is to be trusted, proves the token to it, and reads what a join must know.
+    /// Changes nothing, and fails with a token that is not accepted.
+    async fn introduce(
+        &self,
+        node: &NodeName,
+        existing: ExistingNode,
+        tell: Tell<'_>,
+    ) -> Result<ClusterAnswers, ClusterFailure>;
+
+    /// Gets a client certificate for a key. Asking again for the same key takes up the same request.
+    async fn certify(
+        &self,
+        node: &NodeName,
+        key: &PrivateKey,
+        tell: Tell<'_>,
+    ) -> Result<Certified, ClusterFailure>;
+
+    /// Looks for a Node, as the node itself if it has credentials, otherwise as whoever we are.
+    async fn sight(
+        &self,
+        node: &str,
+        credentials: Option<&NodeCredentials>,
+    ) -> Result<NodeSight, ClusterFailure>;
+
+    /// Waits until the Node is there, or Ready. Has no time limit of its own.
+    async fn await_node(
+        &self,
+        node: &str,
+        until: Wait,
+        credentials: &NodeCredentials,
+    ) -> Result<(), ClusterFailure>;
+
+    /// Deletes a Node with every identity at hand, the strongest first.
+    async fn delete_node(
+        &self,
+        node: &str,
+        credentials: Option<&NodeCredentials>,
+    ) -> Result<Deletion, ClusterFailure>;
+
+    /// Whether the cluster still accepts the node's credentials.
+    async fn admits(&self, credentials: &NodeCredentials) -> Result<bool, ClusterFailure>;
+}

@@ -1,0 +1,331 @@
+//! Carries out a saga: asks the driver, does what it says on host or cluster, makes records durable, tells events.
+//!
+//! No decision is taken here about what comes next; that is the driver's. A record that cannot be made durable ends
+//! the run at once.
+
+mod cluster_steps;
+mod secrets;
+
+pub(crate) use cluster_steps::kubelet_was_begun;
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+use muster_host::{Host, Prior};
+use muster_plan::{Actor, Phase, Process, SecretBag, Step, StepContent};
+use muster_saga::{
+    Command, Driver, DriverError, Entry, Failure, Halt, Journal as _, Outcome, Record, Residue,
+    StepSpec,
+};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::journal::SagaJournal;
+use crate::preflight::{completed, millis};
+use crate::{Cluster, Event, EventSink, JoinError};
+
+/// The id of a failure that somebody asked for.
+pub(crate) const INTERRUPTED: &str = "interrupted";
+
+/// Everything that a saga is carried out with.
+pub(crate) struct Run<'a> {
+    pub(crate) host: &'a dyn Host,
+    pub(crate) cluster: &'a dyn Cluster,
+    pub(crate) events: &'a EventSink,
+    pub(crate) cancel: CancellationToken,
+    pub(crate) entropy: fn(&mut [u8]),
+    /// A failure is left as it is, and so is a request to stop.
+    pub(crate) keep: bool,
+    pub(crate) node_name: String,
+    pub(crate) secrets: SecretBag,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) halt: Halt,
+    /// The failure that made it turn back, if one did in this run.
+    pub(crate) failure: Option<(String, Failure)>,
+    /// Somebody asked to stop.
+    pub(crate) interrupted: bool,
+}
+
+fn journal_error(source: muster_saga::JournalError) -> JoinError {
+    JoinError::Journal { source }
+}
+
+fn driver_error(error: DriverError) -> JoinError {
+    // The driver refuses only what contradicts its own journal.
+    let source = muster_saga::JournalError::Store {
+        source: Box::new(error),
+    };
+    JoinError::Journal { source }
+}
+
+impl Run<'_> {
+    pub(crate) async fn run(
+        &mut self,
+        driver: &mut Driver,
+        journal: &SagaJournal,
+    ) -> Result<Ended, JoinError> {
+        let mut failure = None;
+        let mut interrupted = false;
+        let mut phase = PhaseClock::default();
+        loop {
+            let stop = self.cancel.is_cancelled() && !self.keep;
+            if stop && driver.unwind("somebody asked to stop").is_ok() {
+                interrupted = true;
+            }
+            match driver.next(Timestamp::now()) {
+                Command::Halt(halt) => {
+                    phase.close(self.events);
+                    return Ok(Ended {
+                        halt,
+                        failure,
+                        interrupted,
+                    });
+                }
+                Command::Append(entry) => {
+                    journal.append(&entry).await.map_err(journal_error)?;
+                    driver.on_durable(&entry).map_err(driver_error)?;
+                    self.tell_record(&entry);
+                }
+                Command::Observe { step } => {
+                    let seen = self.observe(&step).await;
+                    if let Err(why) = &seen {
+                        failure = Some((step.id.to_string(), why.clone()));
+                    }
+                    driver.on_observed(seen).map_err(driver_error)?;
+                }
+                Command::Perform {
+                    step,
+                    prior,
+                    attempt,
+                } => {
+                    let result = self
+                        .perform(driver, &step, &prior, attempt, &mut phase)
+                        .await;
+                    if let Err(why) = &result {
+                        phase.fail();
+                        interrupted |= why.id == INTERRUPTED;
+                        failure = Some((step.id.to_string(), why.clone()));
+                    }
+                    driver.on_performed(result).map_err(driver_error)?;
+                }
+                Command::Undo { step, prior, .. } => {
+                    let result = self.undo(driver, &step, &prior).await;
+                    driver.on_undone(result).map_err(driver_error)?;
+                }
+            }
+        }
+    }
+
+    fn tell_record(&self, entry: &Entry) {
+        match &entry.record {
+            Record::Unwind { reason } => self.events.tell(Event::Undoing {
+                node_name: self.node_name.clone(),
+                reason: reason.clone(),
+            }),
+            Record::Finished {
+                outcome: Outcome::Undone { left_behind },
+            } => {
+                self.events.tell(Event::Undone {
+                    left_behind: left_behind.clone(),
+                });
+            }
+            _ => {}
+        }
+    }
+
+    async fn observe(&self, spec: &StepSpec) -> Result<Value, Failure> {
+        let content = content(spec)?;
+        match content.step.actor() {
+            Actor::Host => {
+                let prior = self
+                    .host
+                    .observe(&content.step)
+                    .await
+                    .map_err(|e| e.to_failure())?;
+                to_value(&prior)
+            }
+            Actor::Cluster => self.observe_cluster(&content.step).await,
+        }
+    }
+
+    async fn perform(
+        &mut self,
+        driver: &Driver,
+        spec: &StepSpec,
+        prior: &Value,
+        attempt: u32,
+        phase: &mut PhaseClock,
+    ) -> Result<Value, Failure> {
+        let StepContent {
+            phase: of_step,
+            step,
+        } = content(spec)?;
+        phase.enter(of_step, self.events);
+        self.events.tell(Event::StepStarted {
+            step: spec.id.to_string(),
+            phase: of_step,
+            description: spec.description.clone(),
+            attempt,
+        });
+        let started = Instant::now();
+        let cancel = self.cancel.clone();
+        let deed = async {
+            match step.actor() {
+                Actor::Host => {
+                    self.perform_on_host(driver, spec, &step, prior, attempt)
+                        .await
+                }
+                Actor::Cluster => self.perform_on_cluster(driver, &step).await,
+            }
+        };
+        // Only waiting may be cut short: a deed on the machine is over in a moment.
+        let result = if is_wait(&step) {
+            tokio::select! {
+                result = deed => result,
+                () = cancel.cancelled() => Err(interruption()),
+            }
+        } else {
+            deed.await
+        };
+        let id = spec.id.to_string();
+        self.events.tell(match &result {
+            Ok(_) => Event::StepDone {
+                step: id,
+                elapsed_ms: millis(started),
+            },
+            Err(failure) => Event::StepFailed {
+                step: id,
+                failure: failure.clone(),
+            },
+        });
+        result
+    }
+
+    async fn perform_on_host(
+        &mut self,
+        driver: &Driver,
+        spec: &StepSpec,
+        step: &Step,
+        prior: &Value,
+        attempt: u32,
+    ) -> Result<Value, Failure> {
+        if let Step::WriteSecret { secret, .. } = step {
+            self.supply(driver, *secret, attempt).await?;
+        }
+        let prior = from_value(prior)?;
+        let id = spec.id.as_str();
+        let done = self.host.perform(id, step, &prior, &self.secrets).await;
+        done.map_err(|error| error.to_failure())
+    }
+
+    async fn undo(
+        &self,
+        driver: &Driver,
+        spec: &StepSpec,
+        prior: &Value,
+    ) -> Result<Vec<Residue>, Failure> {
+        let StepContent { step, .. } = content(spec)?;
+        let result = match step.actor() {
+            Actor::Host => {
+                let prior = from_value(prior)?;
+                let undone = self.host.undo(spec.id.as_str(), &step, &prior).await;
+                undone.map_err(|error| error.to_failure())
+            }
+            Actor::Cluster => self.undo_on_cluster(driver, &step, prior).await,
+        };
+        let id = spec.id.to_string();
+        self.events.tell(match &result {
+            Ok(_) => Event::StepUndone {
+                step: id,
+                description: spec.undo.clone(),
+            },
+            Err(failure) => Event::UndoFailed {
+                step: id,
+                failure: failure.clone(),
+            },
+        });
+        result
+    }
+}
+
+fn content(spec: &StepSpec) -> Result<StepContent, Failure> {
+    StepContent::of(spec).map_err(|error| Failure {
+        id: "plan-unusable".into(),
+        message: error.to_string(),
+        remedy: Some("Use the version of muster that began this join.".into()),
+    })
+}
+
+fn is_wait(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::AwaitKubelet { .. } | Step::AwaitNode { .. } | Step::RequestCertificate { .. }
+    )
+}
+
+pub(crate) fn interruption() -> Failure {
+    Failure {
+        id: INTERRUPTED.into(),
+        message: "somebody asked to stop".into(),
+        remedy: None,
+    }
+}
+
+fn to_value(value: &impl serde::Serialize) -> Result<Value, Failure> {
+    serde_json::to_value(value).map_err(|error| damaged(&error))
+}
+
+fn from_value(value: &Value) -> Result<Prior, Failure> {
+    serde_json::from_value(value.clone()).map_err(|error| damaged(&error))
+}
+
+fn damaged(error: &serde_json::Error) -> Failure {
+    Failure {
+        id: "journal-damaged".into(),
+        message: format!("what was there before a step cannot be read or written: {error}"),
+        remedy: None,
+    }
+}
+
+/// The process that runs the node's kubelet, as the saga's steps say.
+pub(crate) fn kubelet_process(driver: &Driver) -> Option<Process> {
+    let definition = &driver.state()?.header().definition;
+    definition
+        .steps()
+        .iter()
+        .find_map(|spec| match StepContent::of(spec).ok()?.step {
+            Step::AwaitKubelet { process, .. } => Some(process),
+            _ => None,
+        })
+}
+
+/// Tells when phases begin and end.
+#[derive(Default)]
+struct PhaseClock {
+    running: Option<(Phase, Instant)>,
+}
+
+impl PhaseClock {
+    fn enter(&mut self, phase: Phase, events: &EventSink) {
+        if self.running.is_some_and(|(running, _)| running == phase) {
+            return;
+        }
+        self.close(events);
+        events.tell(Event::PhaseStarted { phase });
+        self.running = Some((phase, Instant::now()));
+    }
+
+    fn close(&mut self, events: &EventSink) {
+        if let Some((phase, started)) = self.running.take() {
+            events.tell(completed(phase, started));
+        }
+    }
+
+    fn fail(&mut self) {
+        self.running = None;
+    }
+}

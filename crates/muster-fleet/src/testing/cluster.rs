@@ -1,0 +1,217 @@
+//! The simulated cluster. It can be told to refuse, to fail, and to forget.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use muster_handshake::{ExistingNode, HandshakeError, Progress, csr_name};
+use muster_host::sim::SimHost;
+use muster_identity::{NodeName, PrivateKey};
+use muster_plan::{ClusterAnswers, Wait};
+use parking_lot::Mutex;
+
+use crate::{Certified, Cluster, Deletion, NodeCredentials, NodeSight, Tell};
+
+#[derive(Default)]
+struct Inside {
+    /// Nodes by name, and whether they are Ready.
+    nodes: BTreeMap<String, bool>,
+    /// Requests by name, so that the same key finds the same request.
+    requests: BTreeMap<String, u32>,
+    wrong_token: bool,
+    denies: bool,
+    never_registers: bool,
+    never_ready: bool,
+    may_delete: bool,
+    forgot: bool,
+    introductions: u32,
+}
+
+/// A simulated cluster that watches one simulated machine. Clones are the same cluster.
+#[derive(Clone)]
+pub struct SimCluster {
+    host: SimHost,
+    inside: Arc<Mutex<Inside>>,
+}
+
+macro_rules! told {
+    ($($(#[$doc:meta])* $name:ident => $field:ident;)+) => {
+        $($(#[$doc])*
+        pub fn $name(&self, yes: bool) {
+            self.inside.lock().$field = yes;
+        })+
+    };
+}
+
+impl SimCluster {
+    /// A cluster in which the machine's kubelet registers.
+    #[must_use]
+    pub fn new(host: &SimHost) -> Self {
+        let inside = Inside {
+            may_delete: true,
+            ..Inside::default()
+        };
+        Self {
+            host: host.clone(),
+            inside: Arc::new(Mutex::new(inside)),
+        }
+    }
+
+    told! {
+        /// It does not know the token.
+        wrong_token => wrong_token;
+        /// It denies certificate requests.
+        denies => denies;
+        /// Kubelets do not get as far as registering.
+        never_registers => never_registers;
+        /// Nodes stay NotReady.
+        never_ready => never_ready;
+        /// A node may delete itself.
+        may_delete => may_delete;
+        /// It no longer accepts the node's credentials.
+        forgot => forgot;
+    }
+
+    /// Puts a Node there.
+    pub fn put_node(&self, name: &str, ready: bool) {
+        self.inside.lock().nodes.insert(name.to_owned(), ready);
+    }
+
+    /// The names of all Nodes.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<String> {
+        self.inside.lock().nodes.keys().cloned().collect()
+    }
+
+    /// How many different certificate requests were made.
+    #[must_use]
+    pub fn requests(&self) -> usize {
+        self.inside.lock().requests.len()
+    }
+
+    /// How often somebody was introduced.
+    #[must_use]
+    pub fn introductions(&self) -> u32 {
+        self.inside.lock().introductions
+    }
+
+    fn register(&self, node: &str) -> NodeSight {
+        let mut inside = self.inside.lock();
+        if self.host.kubelet_runs() && !inside.never_registers {
+            let ready = !inside.never_ready;
+            inside.nodes.insert(node.to_owned(), ready);
+        }
+        match inside.nodes.get(node) {
+            None => NodeSight::Absent,
+            Some(true) => NodeSight::Present {
+                ready: true,
+                message: String::new(),
+            },
+            Some(false) => NodeSight::Present {
+                ready: false,
+                message: "no CNI".into(),
+            },
+        }
+    }
+}
+
+#[async_trait]
+impl Cluster for SimCluster {
+    async fn introduce(
+        &self,
+        node: &NodeName,
+        existing: ExistingNode,
+        tell: Tell<'_>,
+    ) -> Result<ClusterAnswers, HandshakeError> {
+        tell(Progress::Connected {
+            endpoint: "10.0.0.1:6443".into(),
+        });
+        let mut inside = self.inside.lock();
+        inside.introductions += 1;
+        if inside.wrong_token {
+            return Err(HandshakeError::Unauthorized {
+                what: "a request".into(),
+                message: "Unauthorized".into(),
+            });
+        }
+        let taken = inside.nodes.get(node.as_str()) == Some(&true);
+        if taken && existing == ExistingNode::Refuse {
+            return Err(HandshakeError::NodeNameTaken {
+                name: node.to_string(),
+            });
+        }
+        Ok(ClusterAnswers {
+            server: "https://10.0.0.1:6443".into(),
+            ca_pem: "a CA certificate".into(),
+            kubelet_config: None,
+            version: Some("v1.36.2".into()),
+            now: Timestamp::UNIX_EPOCH,
+        })
+    }
+
+    async fn certify(
+        &self,
+        _node: &NodeName,
+        key: &PrivateKey,
+        _tell: Tell<'_>,
+    ) -> Result<Certified, HandshakeError> {
+        let name = csr_name(key.public_key().spki_der());
+        let mut inside = self.inside.lock();
+        *inside.requests.entry(name.clone()).or_default() += 1;
+        if inside.denies {
+            return Err(HandshakeError::CsrDenied {
+                name,
+                message: "not you".into(),
+            });
+        }
+        let chain = format!("a certificate for {name}\n");
+        Ok(Certified {
+            csr: name,
+            chain,
+            not_after: Timestamp::MAX,
+        })
+    }
+
+    async fn sight(
+        &self,
+        node: &str,
+        _credentials: Option<&NodeCredentials>,
+    ) -> Result<NodeSight, HandshakeError> {
+        Ok(self.register(node))
+    }
+
+    async fn await_node(
+        &self,
+        node: &str,
+        until: Wait,
+        _credentials: &NodeCredentials,
+    ) -> Result<(), HandshakeError> {
+        loop {
+            if let NodeSight::Present { ready, .. } = self.register(node)
+                && (ready || until != Wait::Ready)
+            {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn delete_node(
+        &self,
+        node: &str,
+        _credentials: Option<&NodeCredentials>,
+    ) -> Result<Deletion, HandshakeError> {
+        let mut inside = self.inside.lock();
+        if !inside.may_delete {
+            return Ok(Deletion::Forbidden);
+        }
+        inside.nodes.remove(node);
+        Ok(Deletion::Gone)
+    }
+
+    async fn admits(&self, _credentials: &NodeCredentials) -> Result<bool, HandshakeError> {
+        Ok(!self.inside.lock().forgot)
+    }
+}
