@@ -23,16 +23,20 @@ fn simulated_nodes_join_are_counted_and_removed() {
     assert_eq!(report["nodes"], 12);
     assert!(report["joins_per_second"].as_f64().unwrap() > 0.0);
     assert_eq!(server.kubectl_ok(&["get", "nodes", "-o", "name"]), "");
-    let tokens = server.get(&[
+    let of_type = "type=bootstrap.kubernetes.io/token";
+    let tokens = [
+        "get",
         "secrets",
         "-n",
         "kube-system",
         "--field-selector",
-        "type=bootstrap.kubernetes.io/token",
-    ]);
+        of_type,
+        "-o",
+        "name",
+    ];
     assert_eq!(
-        tokens.unwrap()["items"].as_array().unwrap().len(),
-        0,
+        server.kubectl_ok(&tokens),
+        "",
         "the token of the run stayed"
     );
 }

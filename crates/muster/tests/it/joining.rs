@@ -11,7 +11,6 @@ fn a_joined_node_has_kubeadms_files_with_kubeadms_modes() {
         ("etc/kubernetes/kubelet.conf", 0o600),
         ("etc/kubernetes/pki/ca.crt", 0o644),
         ("var/lib/kubelet/config.yaml", 0o644),
-        ("var/lib/kubelet/instance-config.yaml", 0o600),
         ("var/lib/kubelet/kubeadm-flags.env", 0o644),
         ("var/lib/kubelet/pki/kubelet-client-current.pem", 0o600),
     ] {

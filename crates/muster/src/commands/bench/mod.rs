@@ -21,7 +21,7 @@ use muster_agent::node::object::{Registration, node};
 use muster_agent::registration::{register, renew_lease};
 use muster_handshake::discovery::Trusting;
 use muster_handshake::{
-    DiscoveryRequest, ExistingNode, HandshakeError, TlsBootstrapRequest, client_wish,
+    DiscoveryRequest, ErrorClass, ExistingNode, HandshakeError, TlsBootstrapRequest, client_wish,
 };
 use muster_identity::{BootstrapToken, CaPin, CertificateBundle, Endpoint, NodeName, PrivateKey};
 use muster_net::{ApiClient, ApiError, Identity, TlsError, bootstrap, discover};
@@ -32,6 +32,9 @@ use std::time::{Duration, Instant};
 
 /// How long one join may take.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
+const GIVE_UP: Duration = Duration::from_secs(120);
+/// The pause before something is tried again.
+const PAUSE: Duration = Duration::from_millis(200);
 /// How long the token lives that the joins use.
 const TOKEN_LIFE: SignedDuration = SignedDuration::from_hours(1);
 
@@ -140,7 +143,16 @@ fn failure(error: JoinError) -> Failure {
 async fn join_one(name: &str, target: &Target) -> Result<Joined, JoinError> {
     let begin = Instant::now();
     let name = NodeName::parse(name).map_err(|error| JoinError::Name(error.to_string()))?;
-    let (client, protocol) = enrol(&name, target, begin).await?;
+    let (client, protocol) = loop {
+        match enrol(&name, target, begin).await {
+            Err(JoinError::Handshake(error))
+                if error.class() == ErrorClass::Transient && begin.elapsed() < GIVE_UP =>
+            {
+                tokio::time::sleep(PAUSE).await;
+            }
+            result => break result?,
+        }
+    };
     let registration = Registration {
         name: name.clone(),
         addresses: vec![[127, 0, 0, 1].into()],
@@ -152,12 +164,32 @@ async fn join_one(name: &str, target: &Target) -> Result<Joined, JoinError> {
     let mut object = node(&registration, &target.machine, &runtime);
     let now = conditions(&Usage::read(Path::new("/")), &runtime, Life::Up);
     object["status"]["conditions"] = to_json(&now, &Value::Null, Timestamp::now());
-    register(&client, &name, &object).await?;
-    renew_lease(&client, &name, None, Timestamp::now()).await?;
+    // As a kubelet does: an API server that is away for a moment is waited for.
+    while let Err(error) = announce(&client, &name, &object).await {
+        if !may_pass(&error) || begin.elapsed() > GIVE_UP {
+            return Err(error.into());
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
     Ok(Joined {
         protocol,
         whole: begin.elapsed(),
     })
+}
+
+/// The Node and its Lease.
+async fn announce(client: &ApiClient, name: &NodeName, node: &Value) -> Result<(), ApiError> {
+    register(client, name, node).await?;
+    renew_lease(client, name, None, Timestamp::now()).await?;
+    Ok(())
+}
+
+/// Whether the same request can go well later.
+fn may_pass(error: &ApiError) -> bool {
+    match error.code() {
+        Some(code) => code == 429 || code >= 500,
+        None => matches!(error, ApiError::Transport { .. }),
+    }
 }
 
 /// From nothing to a client that speaks as the node, and how long that took.

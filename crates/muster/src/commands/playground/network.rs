@@ -124,6 +124,18 @@ async fn remove_abandoned() {
 }
 
 async fn remove_of(id: u32) {
+    // The kernel would remove these links together with the namespaces, but only some time later.
+    let mine = format!("{PREFIX}{id}v");
+    let links = run("ip", &["-o", "link", "show", "type", "veth"])
+        .await
+        .unwrap_or_default();
+    for link in links
+        .lines()
+        .filter_map(link_name)
+        .filter(|link| link.starts_with(&mine))
+    {
+        let _ = run("ip", &["link", "delete", link]).await;
+    }
     let prefix = format!("{PREFIX}-{id}-");
     let namespaces = run("ip", &["netns", "list"]).await.unwrap_or_default();
     for namespace in namespaces
@@ -164,6 +176,11 @@ async fn owners() -> Vec<u32> {
     found.sort_unstable();
     found.dedup();
     found
+}
+
+/// The name in a line of `ip -o link`: `7: NAME@PEER: <FLAGS> …`.
+fn link_name(line: &str) -> Option<&str> {
+    line.split(": ").nth(1)?.split('@').next()
 }
 
 /// A 10.213.N.0/24 that nothing on this machine uses.
