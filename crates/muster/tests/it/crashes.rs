@@ -9,8 +9,7 @@ const MOST_EVENTS: usize = 200;
 fn a_join_killed_at_any_event_ends_joined_or_clean() {
     let server = TestServer::start();
     let pin = server.pin();
-    let mut killed = 0;
-    for after in 1..MOST_EVENTS {
+    for (killed, after) in (1..MOST_EVENTS).enumerate() {
         let node = server.node();
         let token = server.token(&[]);
         let flags = [
@@ -29,7 +28,6 @@ fn a_join_killed_at_any_event_ends_joined_or_clean() {
             return;
         }
         first.kill();
-        killed += 1;
         // The next run, with a fresh token, ends joined: it resumes, or undoes and begins again.
         let again = node.join(&server.address, &["--token", &server.token(&[])], &pin);
         assert!(

@@ -307,7 +307,7 @@ pub(crate) fn failure_id(output: &Output) -> Option<String> {
     let events = text
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    events.filter(|event| event["type"] == "failed").last()?["id"]
+    events.filter(|event| event["type"] == "failed").next_back()?["id"]
         .as_str()
         .map(str::to_owned)
 }
