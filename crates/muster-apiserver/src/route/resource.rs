@@ -304,7 +304,7 @@ impl Router {
                     .await?
             }
         };
-        encoder.value(StatusCode::OK, &scale)
+        encoder.scale(&scale)
     }
 
     async fn bind(&self, mut found: Found) -> Result<Response, Refusal> {

@@ -80,9 +80,21 @@ impl Encoder {
         }
     }
 
-    /// An answer with an object that is not stored: a review, a scale, a status.
+    /// An answer with an object that is not stored: a review, a status.
     pub(crate) fn value(&self, code: StatusCode, value: &Value) -> Result<Response, Refusal> {
         self.write(code, value)
+    }
+
+    /// An answer with a scale, which has a table of its own, whatever it is the scale of.
+    pub(crate) fn scale(&self, scale: &Value) -> Result<Response, Refusal> {
+        if self.negotiated.transform != Transform::Table {
+            return self.write(StatusCode::OK, scale);
+        }
+        let (group, kind) = ("autoscaling", "Scale");
+        self.write(
+            StatusCode::OK,
+            &Table::of_one(group, kind, scale, self.include, self.now),
+        )
     }
 
     /// An answer with many objects.

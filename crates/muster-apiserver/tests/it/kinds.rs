@@ -152,6 +152,10 @@ async fn a_workload_is_scaled_and_counts_its_generations() {
         .await
         .ok();
     assert_eq!(scaled["spec"]["replicas"], 4);
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+    let shown = admin.get_as(&format!("{path}/scale"), table).await.ok();
+    assert_eq!(shown["columnDefinitions"][1]["name"], "Desired");
+    assert_eq!(shown["rows"][0]["cells"][1], 4);
     let status = json!({"status": {"replicas": 4}, "metadata": {"labels": {"not": "this"}}});
     admin.merge(&format!("{path}/status"), &status).await.ok();
     let read = admin.get(&path).await.ok();
