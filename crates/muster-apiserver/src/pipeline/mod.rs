@@ -6,7 +6,11 @@
 
 mod limit;
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::{FutureExt, future::BoxFuture};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
@@ -29,6 +33,9 @@ use crate::{
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 /// The longest audit id that is taken over from a client.
 const MAX_AUDIT_ID: usize = 64;
+
+/// How long a request may take (kube-apiserver's default). A watch has begun by then, and goes on.
+const REQUEST_LIFE: Duration = Duration::from_secs(60);
 
 /// Where a request comes from.
 #[derive(Clone, Debug)]
@@ -72,15 +79,10 @@ impl Pipeline {
         let wanted = wanted.unwrap_or(Negotiated::JSON);
         let is_head = request.method() == Method::HEAD;
         let audit_id = audit_id(request.headers());
-        let stages = AssertUnwindSafe(self.stages(request, &info, caller)).catch_unwind();
-        let mut response = match stages.await {
-            Ok(Ok(response)) => response,
-            Ok(Err(refusal)) => refusal_response(&refusal, wanted),
-            Err(_panic) => {
-                tracing::error!(path = info.path, "a request handler panicked");
-                refusal_response(&Status::internal("the request handler failed"), wanted)
-            }
-        };
+        let mut response = self
+            .guarded(request, &info, caller)
+            .await
+            .unwrap_or_else(|refusal| refusal_response(&refusal, wanted));
         if is_head {
             *response.body_mut() = ResponseBody::empty();
         }
@@ -88,6 +90,27 @@ impl Pipeline {
         self.metrics
             .observe(&info, response.status(), started.elapsed());
         response
+    }
+
+    /// Neither a panic nor a body that never ends gets past here.
+    async fn guarded(
+        &self,
+        request: Request<RequestBody>,
+        info: &RequestInfo,
+        caller: &Caller,
+    ) -> Result<Response, Refusal> {
+        let stages = AssertUnwindSafe(self.stages(request, info, caller)).catch_unwind();
+        match tokio::time::timeout(REQUEST_LIFE, stages).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_panic)) => {
+                tracing::error!(path = info.path, "a request handler panicked");
+                Err(Status::internal("the request handler failed").into())
+            }
+            Err(_elapsed) => {
+                let why = "request did not complete within the allotted timeout";
+                Err(Status::timeout(why, 0).into())
+            }
+        }
     }
 
     async fn stages(

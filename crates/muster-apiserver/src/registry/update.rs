@@ -72,6 +72,8 @@ impl Registry {
             let mut new = change(&old)?;
             check_preconditions(call, &new, &old)?;
             self.prepare_change(call, &mut new, &old)?;
+            // Compared and stored without regard to it: the store says what it becomes.
+            meta::set_resource_version(&mut new, meta::resource_version(&old));
             if strategy::is_finished(call, &new) {
                 if options.dry_run {
                     return Ok(Outcome::Removed(stored));
@@ -82,7 +84,7 @@ impl Registry {
                 }
                 continue;
             }
-            if same(&new, &old) {
+            if new == old {
                 return Ok(Outcome::Stored(stored));
             }
             if options.dry_run {
@@ -132,16 +134,6 @@ fn check_preconditions(call: &Call<'_>, new: &Value, old: &Value) -> Result<(), 
         return Err(call.conflict());
     }
     Ok(())
-}
-
-/// Whether nothing but the resource version differs.
-fn same(new: &Value, old: &Value) -> bool {
-    let without_version = |value: &Value| {
-        let mut value = value.clone();
-        meta::set_resource_version(&mut value, "");
-        value
-    };
-    without_version(new) == without_version(old)
 }
 
 fn dry_state(old: &StoredObject, new: &Value) -> Result<Arc<StoredObject>, Refusal> {

@@ -156,6 +156,9 @@ impl Router {
             .catalogue
             .find(&asked.group, &asked.version, &asked.resource)
             .ok_or_else(unknown)?;
+        for part in [&asked.namespace, &asked.name].into_iter().flatten() {
+            check_segment(part)?;
+        }
         let misplaced = !resource.namespaced
             && asked.namespace.is_some()
             && !(asked.group.is_empty() && asked.resource == "namespaces");
@@ -207,7 +210,12 @@ impl Router {
     async fn watch(&self, found: Found) -> Result<Response, Refusal> {
         let encoder = found.encoder()?;
         let options = ListOptions::parse(found.request.query(), &found.resource)?;
-        Ok(encoder.watch(self.registry.follow(&found.call(), &options).await?))
+        match self.registry.follow(&found.call(), &options).await {
+            Ok(follower) => Ok(encoder.watch(follower)),
+            // Watching clients look for this among the events.
+            Err(refusal) if refusal.code() == 410 => Ok(encoder.ended_watch(&refusal)),
+            Err(refusal) => Err(refusal),
+        }
     }
 
     async fn create(&self, mut found: Found) -> Result<Response, Refusal> {
@@ -372,6 +380,14 @@ impl Router {
         let status = self.registry.bind(&found.call(), binding, options).await?;
         encoder.value(StatusCode::CREATED, &status.to_value())
     }
+}
+
+/// What can be no part of a path can be no name either (`path.IsValidPathSegmentName` upstream).
+fn check_segment(name: &str) -> Result<(), Refusal> {
+    if matches!(name, "." | "..") || name.contains(['/', '%', '\0']) {
+        return Err(Status::bad_request(format!("invalid name {name:?} in the path")).into());
+    }
+    Ok(())
 }
 
 /// Whether path and verb go together: objects have a name, collections have none.

@@ -10,7 +10,10 @@ use parking_lot::RwLock;
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
-    server::{ClientHello, ResolvesServerCert, VerifierBuilderError, WebPkiClientVerifier},
+    server::{
+        ClientHello, NoServerSessionStorage, ResolvesServerCert, VerifierBuilderError,
+        WebPkiClientVerifier,
+    },
     sign::CertifiedKey,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -94,6 +97,9 @@ pub(crate) fn server_config(
         .map_err(TlsError::Protocol)?
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(certificate);
+    // A resumed session would carry over who the client was without looking at its certificate again.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }

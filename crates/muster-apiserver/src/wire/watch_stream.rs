@@ -26,10 +26,7 @@ const INITIAL_END: &str = "k8s.io/initial-events-end";
 impl Encoder {
     /// An answer that goes on for as long as the follower has something to tell.
     pub(crate) fn watch(self, follower: Follower) -> Response {
-        let content_type = match self.negotiated.format {
-            Format::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
-            Format::Json | Format::Yaml => "application/json",
-        };
+        let content_type = self.stream_type();
         let writer = FrameWriter {
             encoder: self,
             headers_sent: false,
@@ -43,13 +40,34 @@ impl Encoder {
                 Err(refusal) => Some((writer.error(&refusal), None)),
             }
         });
-        let mut response = Response::new(ResponseBody::Stream(Box::pin(frames)));
-        let content_type = HeaderValue::from_static(content_type);
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, content_type);
-        response
+        streamed(content_type, ResponseBody::Stream(Box::pin(frames)))
     }
+
+    /// A watch that ends as soon as it begins: its only event says why.
+    pub(crate) fn ended_watch(self, refusal: &Status) -> Response {
+        let content_type = self.stream_type();
+        let writer = FrameWriter {
+            encoder: self,
+            headers_sent: false,
+        };
+        streamed(content_type, ResponseBody::full(writer.error(refusal)))
+    }
+
+    fn stream_type(&self) -> &'static str {
+        match self.negotiated.format {
+            Format::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+            Format::Json | Format::Yaml => "application/json",
+        }
+    }
+}
+
+fn streamed(content_type: &'static str, body: ResponseBody) -> Response {
+    let mut response = Response::new(body);
+    let content_type = HeaderValue::from_static(content_type);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, content_type);
+    response
 }
 
 /// Writes the frames of one watch.

@@ -139,3 +139,39 @@ async fn many_streams_share_an_http2_connection_and_watches_end_with_the_server(
     body.await.unwrap().unwrap();
     let _ = connection.await.unwrap();
 }
+
+#[tokio::test]
+async fn rude_connections_are_ended_and_others_do_not_notice() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let cluster = Cluster::start().await;
+    // Not TLS at all.
+    let mut plain = TcpStream::connect(cluster.server.local_addrs()[0])
+        .await
+        .unwrap();
+    plain.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let _ = plain.read_to_end(&mut answer).await;
+    assert!(!answer.starts_with(b"HTTP/1.1 200"));
+
+    // A head without end.
+    let mut wire = connect(&cluster.server, true, b"http/1.1").await;
+    let mut head = b"GET /readyz HTTP/1.1\r\nhost: x\r\nx: ".to_vec();
+    head.resize(256 * 1024, b'a');
+    let _ = wire.stream.write_all(&head).await;
+    let mut answer = Vec::new();
+    let _ = wire.stream.read_to_end(&mut answer).await;
+    assert!(
+        !answer.starts_with(b"HTTP/1.1 200"),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
+
+    // Not HTTP/2 although it was agreed.
+    let mut wire = connect(&cluster.server, true, b"h2").await;
+    let _ = wire.stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await;
+    let _ = wire.stream.read_to_end(&mut answer).await;
+
+    let good = connect(&cluster.server, true, b"http/1.1").await;
+    assert_eq!(get_http1(good, "/readyz").await.status(), 200);
+}

@@ -178,8 +178,14 @@ async fn a_watch_from_before_the_cache_is_answered_from_history_until_that_is_go
     assert_eq!(resumed.tell().await, told("DELETED", "a"));
 
     store.compact(store.current_revision()).await.unwrap();
-    let gone = admin.get(&path).await;
-    assert_eq!(gone.refusal(), (410, "Expired".into()));
+    let mut gone = admin.watch(&path).await;
+    let event = gone.next().await.unwrap();
+    assert_eq!(
+        (&event["type"], &event["object"]["code"]),
+        (&json!("ERROR"), &json!(410))
+    );
+    assert_eq!(event["object"]["reason"], "Expired");
+    assert!(gone.next().await.is_none());
 }
 
 #[tokio::test]

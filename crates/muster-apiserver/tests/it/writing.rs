@@ -83,6 +83,12 @@ async fn bad_objects_are_refused_with_the_right_reason() {
             "MethodNotAllowed",
         ),
         (
+            "/api/v1/namespaces/a%2Fb/configmaps",
+            config_map("a"),
+            400,
+            "BadRequest",
+        ),
+        (
             "/api/v1/namespaces/default/nothings",
             config_map("a"),
             404,
