@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use muster_host::Host;
-use muster_plan::{Facts, Finding, JoinRequest, Phase, checks};
+use muster_plan::{Facts, Finding, JoinRequest, Phase, Runtime, checks};
 
 use crate::{Event, EventSink, JoinError};
 
@@ -20,7 +20,16 @@ pub async fn preflight(
     events.tell(Event::PhaseStarted {
         phase: Phase::Preflight,
     });
-    let facts = host.gather().await.map_err(JoinError::Host)?;
+    let mut facts = host.gather().await.map_err(JoinError::Host)?;
+    if let Runtime::Cri {
+        endpoint: Some(endpoint),
+    } = &request.runtime
+    {
+        let path = endpoint.strip_prefix("unix://").unwrap_or(endpoint);
+        if !facts.cri_sockets.iter().any(|socket| socket.path == path) {
+            facts.cri_sockets.extend(host.cri_socket(path).await);
+        }
+    }
     let findings = checks::preflight(&facts, request);
     for finding in &findings {
         events.tell(Event::Finding {

@@ -46,6 +46,17 @@ pub enum ResetOutcome {
     },
 }
 
+impl ResetOutcome {
+    /// What is left, empty when nothing is.
+    #[must_use]
+    pub fn left_behind(&self) -> &[Residue] {
+        match self {
+            Self::Nothing { left_behind } | Self::Clean { left_behind } => left_behind,
+            Self::Planned { .. } => &[],
+        }
+    }
+}
+
 /// Resets this machine.
 ///
 /// # Errors

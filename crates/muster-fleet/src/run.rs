@@ -238,16 +238,18 @@ impl Run<'_> {
             Actor::Cluster => self.undo_on_cluster(driver, &step, prior).await,
         };
         let id = spec.id.to_string();
-        self.events.tell(match &result {
-            Ok(_) => Event::StepUndone {
+        match &result {
+            // To people, only what changed something.
+            Ok(_) if !step.leaves_traces() => {}
+            Ok(_) => self.events.tell(Event::StepUndone {
                 step: id,
                 description: spec.undo.clone(),
-            },
-            Err(failure) => Event::UndoFailed {
+            }),
+            Err(failure) => self.events.tell(Event::UndoFailed {
                 step: id,
                 failure: failure.clone(),
-            },
-        });
+            }),
+        }
         result
     }
 }

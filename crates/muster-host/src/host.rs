@@ -6,7 +6,7 @@
 use async_trait::async_trait;
 use muster_identity::Secret;
 use muster_plan::paths::Root;
-use muster_plan::{Facts, Process, SecretBag, Step};
+use muster_plan::{CriSocket, Facts, Process, SecretBag, Step};
 use muster_saga::Residue;
 
 use crate::{HostError, Prior};
@@ -50,6 +50,9 @@ pub trait Host: Send + Sync + 'static {
 
     /// A small file of the node, or `None` when there is none. It may hold a key.
     async fn read(&self, path: &str) -> Result<Option<Secret<Vec<u8>>>, HostError>;
+
+    /// A CRI socket at a place of somebody's choice; `None` when there is no socket.
+    async fn cri_socket(&self, path: &str) -> Option<CriSocket>;
 
     /// How a process of the node is doing.
     async fn health(&self, process: &Process) -> Result<ProcessHealth, HostError>;

@@ -161,6 +161,18 @@ impl Step {
         }
     }
 
+    /// Whether there is anything to take back: a wait and a removal of our own file leave nothing.
+    #[must_use]
+    pub fn leaves_traces(&self) -> bool {
+        !matches!(
+            self,
+            Self::Discard { .. }
+                | Self::AwaitKubelet { .. }
+                | Self::AwaitNode { .. }
+                | Self::RequestCertificate { .. }
+        )
+    }
+
     /// One line: what it does.
     #[must_use]
     pub fn description(&self) -> String {

@@ -310,6 +310,10 @@ impl Cluster for ApiCluster {
         last.unwrap_or_else(|| Err(nobody(purpose)))
     }
 
+    fn has_administrator(&self) -> bool {
+        self.admin.is_some()
+    }
+
     async fn admits(&self, credentials: &NodeCredentials) -> Result<bool, HandshakeError> {
         let client = client(credentials)?.with_policy(BRIEF);
         let review = serde_json::json!({

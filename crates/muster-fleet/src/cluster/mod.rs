@@ -100,6 +100,11 @@ pub trait Cluster: Send + Sync + 'static {
         credentials: Option<&NodeCredentials>,
     ) -> Result<Deletion, ClusterFailure>;
 
+    /// Whether somebody gave us an administrator's credentials, and so asks for the Node to go whoever made it.
+    fn has_administrator(&self) -> bool {
+        false
+    }
+
     /// Whether the cluster still accepts the node's credentials.
     async fn admits(&self, credentials: &NodeCredentials) -> Result<bool, ClusterFailure>;
 }

@@ -115,7 +115,11 @@ pub async fn join_with(
     let standing = join.standing(journal).await?;
     if options.dry_run {
         return match standing {
-            Standing::Already(told) => join.already(&told).await,
+            Standing::Already(told) => {
+                // Also here a rehearsal cannot succeed with a wrong token.
+                join.introduce(ExistingNode::TakeOver).await?;
+                join.already(&told).await
+            }
             _ => join.rehearse().await,
         };
     }
@@ -196,16 +200,14 @@ impl<'a> Join<'a> {
         Ok(answers)
     }
 
-    /// Machine and cluster side by side; both must be well. What is wrong with the credential is told first, as
-    /// every finding of the machine is an event anyway.
+    /// Machine and cluster side by side; both must be well. A wrong credential ends it at once, whatever the machine
+    /// is still being asked; findings are events as they come.
     async fn look(&self) -> Result<(Facts, ClusterAnswers, Plan), JoinError> {
         let request = &self.options.request;
-        let (checked, answers) = tokio::join!(
+        let ((facts, _), answers) = tokio::try_join!(
             preflight(self.host, request, self.events),
             self.introduce(ExistingNode::Refuse),
-        );
-        let answers = answers?;
-        let (facts, _) = checked?;
+        )?;
         for finding in checks::preflight_with_cluster(&facts, request, &answers) {
             self.events.tell(Event::Finding { finding });
         }

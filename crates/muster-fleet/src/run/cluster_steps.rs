@@ -161,8 +161,8 @@ impl Run<'_> {
         };
         let before: NodeBefore =
             serde_json::from_value(prior.clone()).map_err(|error| damaged(&error))?;
-        // A Node that was there belongs to whoever made it; without a kubelet of ours nothing was made.
-        if before == NodeBefore::Present || !kubelet_was_begun(driver) {
+        // Without a kubelet of ours nothing was made.
+        if !kubelet_was_begun(driver) {
             return Ok(Vec::new());
         }
         let remains = |why: String| {
@@ -172,6 +172,9 @@ impl Run<'_> {
                 remedy: format!("kubectl delete node {node_name}"),
             }]
         };
+        if before == NodeBefore::Present && !self.cluster.has_administrator() {
+            return Ok(remains("it was there before this machine joined".into()));
+        }
         let credentials = self.credentials().await?;
         if let Ok(NodeSight::Absent) = self.cluster.sight(node_name, credentials.as_ref()).await {
             return Ok(Vec::new());

@@ -26,6 +26,7 @@ struct Inside {
     never_ready: bool,
     may_delete: bool,
     forgot: bool,
+    administrator: bool,
     introductions: u32,
 }
 
@@ -70,6 +71,8 @@ impl SimCluster {
         never_ready => never_ready;
         /// A node may delete itself.
         may_delete => may_delete;
+        /// Somebody gave an administrator's credentials.
+        administrator => administrator;
         /// It no longer accepts the node's credentials.
         forgot => forgot;
     }
@@ -209,6 +212,10 @@ impl Cluster for SimCluster {
         }
         inside.nodes.remove(node);
         Ok(Deletion::Gone)
+    }
+
+    fn has_administrator(&self) -> bool {
+        self.inside.lock().administrator
     }
 
     async fn admits(&self, _credentials: &NodeCredentials) -> Result<bool, HandshakeError> {

@@ -21,7 +21,7 @@ use crate::services::Services;
 use crate::steps::io_error;
 
 /// Nothing that is asked of the machine may take longer; what does is left out.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_millis(800);
 
 /// What runs services on this machine, by the marks that both leave.
 pub(crate) fn service_manager() -> ServiceManager {
@@ -138,22 +138,26 @@ async fn kubelet_version(program: Option<&String>) -> Option<String> {
 async fn cri_sockets() -> Vec<CriSocket> {
     let mut found = Vec::new();
     for path in paths::CRI_SOCKETS {
-        if !fs::metadata(path).is_ok_and(|m| {
-            use std::os::unix::fs::FileTypeExt as _;
-            m.file_type().is_socket()
-        }) {
-            continue;
-        }
-        let connect = tokio::net::UnixStream::connect(path);
-        let answers = tokio::time::timeout(PATIENCE, connect)
-            .await
-            .is_ok_and(|r| r.is_ok());
-        found.push(CriSocket {
-            path: (*path).to_owned(),
-            answers,
-        });
+        found.extend(cri_socket(path).await);
     }
     found
+}
+
+/// The socket at a path, and whether something accepts connections on it.
+pub(crate) async fn cri_socket(path: &str) -> Option<CriSocket> {
+    use std::os::unix::fs::FileTypeExt as _;
+    let is_socket = fs::metadata(path).is_ok_and(|m| m.file_type().is_socket());
+    if !is_socket {
+        return None;
+    }
+    let connect = tokio::net::UnixStream::connect(path);
+    let answers = tokio::time::timeout(PATIENCE, connect)
+        .await
+        .is_ok_and(|r| r.is_ok());
+    Some(CriSocket {
+        path: path.to_owned(),
+        answers,
+    })
 }
 
 fn files(root: &Root) -> Result<BTreeMap<String, FileFact>, HostError> {

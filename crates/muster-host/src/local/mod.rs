@@ -17,7 +17,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use muster_identity::Secret;
 use muster_plan::paths::Root;
-use muster_plan::{Facts, Process, SecretBag, ServiceManager, Step};
+use muster_plan::{CriSocket, Facts, Process, SecretBag, ServiceManager, Step};
 use muster_saga::Residue;
 
 use crate::gather;
@@ -130,6 +130,10 @@ impl Host for LocalHost {
 
     async fn read(&self, path: &str) -> Result<Option<Secret<Vec<u8>>>, HostError> {
         self.machine.read(path)
+    }
+
+    async fn cri_socket(&self, path: &str) -> Option<CriSocket> {
+        gather::cri_socket(path).await
     }
 
     async fn health(&self, process: &Process) -> Result<ProcessHealth, HostError> {

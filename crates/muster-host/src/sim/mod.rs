@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use muster_identity::Secret;
 use muster_plan::paths::{self, Root};
-use muster_plan::{Facts, FileFact, Process, SecretBag, ServiceManager, Step, UnitFact};
+use muster_plan::{CriSocket, Facts, FileFact, Process, SecretBag, ServiceManager, Step, UnitFact};
 use muster_saga::Residue;
 use parking_lot::Mutex;
 
@@ -334,6 +334,15 @@ impl Host for SimHost {
             return Err(HostError::PowerLost);
         }
         self.machine.read(path)
+    }
+
+    async fn cri_socket(&self, path: &str) -> Option<CriSocket> {
+        let facts = self.inside.facts.lock();
+        facts
+            .cri_sockets
+            .iter()
+            .find(|socket| socket.path == path)
+            .cloned()
     }
 
     async fn health(&self, process: &Process) -> Result<ProcessHealth, HostError> {

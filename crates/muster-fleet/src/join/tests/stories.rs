@@ -110,7 +110,13 @@ async fn joining_again_says_so_changes_nothing_and_needs_no_token() {
     assert_eq!(scene.machine(), before);
     let mut rehearsal = options("n1");
     rehearsal.dry_run = true;
+    assert_eq!(
+        scene.join(&rehearsal).await.unwrap_err().id(),
+        "unauthorized"
+    );
+    scene.cluster.wrong_token(false);
     assert!(scene.join(&rehearsal).await.unwrap().already);
+    assert_eq!(scene.machine(), before);
 }
 
 #[tokio::test]
@@ -392,8 +398,15 @@ async fn a_node_that_was_there_before_is_not_deleted() {
     let scene = Scene::new();
     scene.cluster.put_node("n1", false);
     scene.join(&options("n1")).await.unwrap();
-    scene.reset().await.unwrap();
+    let outcome = scene.reset().await.unwrap();
+    assert_eq!(outcome.left_behind().len(), 1, "it is named");
     assert_eq!(scene.cluster.nodes(), ["n1"]);
+    // An administrator who asks for it gets rid of it.
+    scene.cluster.put_node("n1", false);
+    scene.cluster.administrator(true);
+    scene.join(&options("n1")).await.unwrap();
+    scene.reset().await.unwrap();
+    assert_eq!(scene.cluster.nodes(), Vec::<String>::new());
 }
 
 #[tokio::test]
