@@ -7,7 +7,6 @@ use muster_plan::{Phase, Severity};
 /// What an event says to a person; `None` when it is only for programs.
 pub(crate) fn sentence(event: &Event) -> Option<String> {
     Some(match event {
-        Event::PhaseStarted { phase } => format!("{phase:14} {}…", doing(*phase)),
         Event::PhaseCompleted { phase, elapsed_ms } => {
             format!("{phase:14} {} ({elapsed_ms} ms)", done(*phase))
         }
@@ -49,6 +48,10 @@ pub(crate) fn sentence(event: &Event) -> Option<String> {
         Event::StepFailed { step, failure } => {
             format!("{:14} {step}: {}", "failed", failure.message)
         }
+        // Steps that changed nothing say so in their journal; here they are noise.
+        Event::StepUndone { description, .. } if description.starts_with("nothing to do") => {
+            return None;
+        }
         Event::StepUndone { description, .. } => format!("{:14} {description}", "undone"),
         Event::UndoFailed { step, failure } => {
             format!("{:14} {step}: {}", "not undone", failure.message)
@@ -71,7 +74,8 @@ pub(crate) fn sentence(event: &Event) -> Option<String> {
     })
 }
 
-const fn doing(phase: Phase) -> &'static str {
+/// What is going on, for as long as it goes on.
+pub(crate) const fn doing(phase: Phase) -> &'static str {
     match phase {
         Phase::Preflight => "checking this machine",
         Phase::Discovery => "finding the cluster",

@@ -6,6 +6,7 @@ use crate::commands::kubelet::labels;
 use crate::exit::Failure;
 use crate::narration;
 use crate::printer::{Output, Printer};
+use crate::progress::Ticker;
 use crate::{handshake_failure, signals};
 use jiff::SignedDuration;
 use muster_fleet::{
@@ -30,7 +31,9 @@ pub(crate) async fn run(join: Join, printer: Printer) -> Result<(), Failure> {
     let dry_run = join.dry_run;
     let options = options(&join)?;
     let host = local_host(&join.root);
-    let joined = muster_fleet::join(&options, host, &sink(printer)).await;
+    let ticker = Ticker::new(printer);
+    let joined = muster_fleet::join(&options, host, &sink(printer, &ticker)).await;
+    ticker.end();
     let joined = joined.map_err(|error| join_failure(&error))?;
     if printer.output() == Output::Text && !dry_run {
         printer.text(closing_words(&joined, &join.root));
@@ -187,16 +190,18 @@ fn cancelled_by_signal() -> CancellationToken {
 }
 
 /// Shows events: as JSON lines, or in words on standard error. The end is told by the exit.
-fn sink(printer: Printer) -> EventSink {
+fn sink(printer: Printer, ticker: &Ticker) -> EventSink {
+    let ticker = ticker.clone();
     EventSink::new(move |event: Event| match (&event, printer.output()) {
         (Event::Failed { .. }, _) => {}
-        (Event::Planned { page, .. }, Output::Text) => printer.text(page),
-        (_, Output::Text) => {
+        (_, Output::Json | Output::Yaml) => printer.json(&event),
+        (Event::Planned { page, .. }, _) => printer.text(page),
+        (Event::PhaseStarted { phase }, _) => ticker.going_on(narration::doing(*phase)),
+        _ => {
             if let Some(sentence) = narration::sentence(&event) {
-                printer.note(sentence);
+                ticker.line(&sentence);
             }
         }
-        (_, Output::Json | Output::Yaml) => printer.json(&event),
     })
 }
 
@@ -220,7 +225,7 @@ fn closing_words(joined: &Joined, root: &Path) -> String {
         );
     }
     format!(
-        "\n{} has joined {}.\n\n  see it:     kubectl get nodes\n  take it back: muster reset{root}\n",
+        "\n{} has joined {}.\n\n  see it:       kubectl get nodes\n  take it back: muster reset{root}\n",
         joined.node_name, joined.server
     )
 }
@@ -234,7 +239,10 @@ pub(crate) async fn reset(reset: Reset, printer: Printer) -> Result<(), Failure>
         admin_kubeconfig: reset.kubeconfig.clone(),
         dry_run: reset.dry_run,
     };
-    let outcome = muster_fleet::reset(&options, local_host(&reset.root), &sink(printer)).await;
+    let ticker = Ticker::new(printer);
+    let host = local_host(&reset.root);
+    let outcome = muster_fleet::reset(&options, host, &sink(printer, &ticker)).await;
+    ticker.end();
     let outcome = outcome.map_err(|error| join_failure(&error))?;
     if printer.output() == Output::Text {
         printer.text(after_reset(&outcome));

@@ -304,10 +304,10 @@ pub(crate) fn text_of(output: &Output) -> String {
 /// The id of the failure in a `-o json` output.
 pub(crate) fn failure_id(output: &Output) -> Option<String> {
     let text = String::from_utf8_lossy(&output.stdout);
-    let events = text
+    let mut events = text
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    events.filter(|event| event["type"] == "failed").next_back()?["id"]
+    events.rfind(|event| event["type"] == "failed")?["id"]
         .as_str()
         .map(str::to_owned)
 }

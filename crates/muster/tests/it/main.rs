@@ -1,5 +1,9 @@
 //! The program as its users run it: real processes, real kubectl, real TLS. One binary for all stories.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on panics")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on panics"
+)]
 
 mod bench;
 mod crashes;

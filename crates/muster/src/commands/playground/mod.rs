@@ -142,7 +142,9 @@ async fn show_and_wait(
     begin: Instant,
     printer: Printer,
 ) -> Result<(), Failure> {
-    let line = join_command("muster", cluster, token)?;
+    // The program may not be in the PATH of who tries it out.
+    let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("muster"));
+    let line = join_command(&program.to_string_lossy(), cluster, token)?;
     let table = node_table(cluster).await?;
     if printer.output() == Output::Text {
         printer.note(format!(
