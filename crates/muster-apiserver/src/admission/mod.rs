@@ -18,7 +18,11 @@ mod service_account;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use muster_machinery::{gvk::GroupResource, meta, status::Status};
+use muster_machinery::{
+    gvk::GroupResource,
+    meta,
+    status::{AccessAttributes, Status},
+};
 use serde_json::Value;
 
 use crate::{
@@ -130,12 +134,36 @@ impl Admission {
 
     fn judge(&self, request: &Judged<'_>) -> Admitted {
         let (reader, authorizer) = (self.reader.as_ref(), self.authorizer.as_ref());
+        may_create(authorizer, request)?;
         node_restriction::admit(reader, authorizer, request)?;
         priority::admit_class(reader, request)?;
         certificates::admit(authorizer, request)?;
         owner_references::admit(authorizer, request)?;
         escalation::admit(authorizer, request)
     }
+}
+
+/// A creation with a name in its path began as a change of something that turned out not to be there (a `PUT`,
+/// an apply). The right to that change was asked for at the door; the right to create is asked for here.
+fn may_create(authorizer: &Authorizer, request: &Judged<'_>) -> Admitted {
+    let info = request.info;
+    if request.operation != Operation::Create || info.subresource.is_some() || info.name.is_none() {
+        return Ok(());
+    }
+    let Decision::Deny { reason } = request.also_may(authorizer, "create", info.clone()) else {
+        return Ok(());
+    };
+    let attributes = AccessAttributes {
+        user: &request.user.name,
+        verb: "create",
+        group: &info.group,
+        resource: &info.resource,
+        subresource: "",
+        namespace: request.namespace(),
+        name: request.name(),
+        path: "",
+    };
+    Err(Box::new(Status::forbidden(&attributes, &reason)))
 }
 
 /// A request as the judging plugins see it: nothing can be changed any more.

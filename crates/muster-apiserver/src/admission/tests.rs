@@ -6,7 +6,7 @@ use super::{
     harness::{Bench, account, namespace},
     *,
 };
-use crate::authz::sample;
+use crate::{authz::sample, request::UserInfo};
 
 #[test]
 fn objects_without_a_rule_pass_unchanged() {
@@ -79,4 +79,26 @@ fn nodes_are_tainted_before_they_are_judged() {
         admitted["spec"]["taints"][0]["key"],
         "node.kubernetes.io/not-ready"
     );
+}
+
+#[test]
+fn a_change_that_makes_an_object_takes_the_right_to_create() {
+    let lease = || json!({"metadata": {"name": "l"}});
+    let by = |verbs: &[&str]| {
+        let rules = json!([{
+            "verbs": verbs, "apiGroups": ["coordination.k8s.io"], "resources": ["leases"],
+        }]);
+        let granted = sample::grant("u", "default", rules);
+        Bench::new(granted.into_iter().chain([namespace("default")])).by(UserInfo::new("u", []))
+    };
+    let target = "default/leases.coordination.k8s.io/l";
+    let refused = by(&["update", "patch"])
+        .create(target, lease())
+        .expect_err("refused");
+    assert_eq!(
+        refused.message(),
+        "leases.coordination.k8s.io \"l\" is forbidden: User \"u\" cannot create resource \"leases\" in \
+         API group \"coordination.k8s.io\" in the namespace \"default\""
+    );
+    assert!(by(&["update", "create"]).create(target, lease()).is_ok());
 }

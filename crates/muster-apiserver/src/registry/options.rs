@@ -128,7 +128,13 @@ impl ListOptions {
             initial_events: None,
             include_object: String::new(),
         };
+        // Of a parameter that comes twice the first counts, as it did for the authorizer: a second selector
+        // must not widen what was allowed for the first.
+        let mut seen: Vec<String> = Vec::new();
         for (key, value) in query_pairs(query) {
+            if seen.contains(&key) {
+                continue;
+            }
             match key.as_str() {
                 "labelSelector" => {
                     options.labels = LabelSelector::parse(&value)
@@ -146,8 +152,9 @@ impl ListOptions {
                 "allowWatchBookmarks" => options.bookmarks = flag(&value),
                 "sendInitialEvents" => options.initial_events = Some(flag(&value)),
                 "includeObject" => options.include_object = value,
-                _ => {}
+                _ => continue,
             }
+            seen.push(key);
         }
         options
             .fields

@@ -12,7 +12,10 @@ use serde_json::{Value, json};
 use super::{
     Call, DeleteOptions, PatchKind, Refusal, Registry, WriteOptions, patch, strategy, value_of,
 };
-use crate::{admission::Operation, request::ObjectReader};
+use crate::{
+    admission::Operation,
+    request::{ObjectReader, ResourceRequest},
+};
 
 impl Registry {
     /// The scale of an object.
@@ -94,7 +97,17 @@ impl Registry {
         delete.dry_run |= options.dry_run;
         let pod = self.current(call).await?;
         self.check_budgets(call, &value_of(&pod)?)?;
-        self.delete_stored(call, pod, &delete).await?;
+        // What follows is the deletion of the pod itself.
+        let request = ResourceRequest {
+            subresource: None,
+            ..call.request.clone()
+        };
+        let deletion = Call {
+            request: &request,
+            sub: None,
+            ..*call
+        };
+        self.delete_stored(&deletion, pod, &delete).await?;
         Ok(Status::success(201))
     }
 

@@ -159,9 +159,11 @@ impl Router {
         for part in [&asked.namespace, &asked.name].into_iter().flatten() {
             check_segment(part)?;
         }
-        let misplaced = !resource.namespaced
-            && asked.namespace.is_some()
-            && !(asked.group.is_empty() && asked.resource == "namespaces");
+        // A Namespace counts as being in itself and in no other: rights in one give none on another.
+        let is_in_itself = asked.group.is_empty()
+            && asked.resource == "namespaces"
+            && asked.namespace == asked.name;
+        let misplaced = !resource.namespaced && asked.namespace.is_some() && !is_in_itself;
         if misplaced {
             return Err(unknown());
         }

@@ -14,6 +14,7 @@ mod harness;
 mod kinds;
 mod listing;
 mod network;
+mod rights;
 mod system;
 mod watching;
 mod writing;
