@@ -4,6 +4,7 @@
 use crate::exit::{CLUSTER, Failure};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use muster_handshake::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Where kubeadm leaves the administrator's kubeconfig.
@@ -100,14 +101,20 @@ fn to_pem(certificates: &[Vec<u8>]) -> Vec<u8> {
 pub(crate) fn api_failure(what: &str, error: &kube::Error) -> Failure {
     let failure = match error {
         kube::Error::Api(status) => {
-            let id = match status.code {
-                401 => "unauthorized",
-                403 => "forbidden",
-                404 => "not-found",
-                409 => "conflict",
-                _ => "server-error",
+            let (id, code) = match status.code {
+                401 => (
+                    ErrorKind::Unauthorized.id(),
+                    ErrorKind::Unauthorized.exit_code(),
+                ),
+                403 => (ErrorKind::Forbidden.id(), ErrorKind::Forbidden.exit_code()),
+                404 => ("not-found", CLUSTER),
+                409 => ("conflict", CLUSTER),
+                _ => (
+                    ErrorKind::ServerError.id(),
+                    ErrorKind::ServerError.exit_code(),
+                ),
             };
-            let mut failure = Failure::new(id, CLUSTER, what);
+            let mut failure = Failure::new(id, code, what);
             failure.causes.push(status.message.clone());
             return failure;
         }

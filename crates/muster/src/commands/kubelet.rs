@@ -21,7 +21,7 @@ pub(crate) async fn run(kubelet: Kubelet) -> Result<(), Failure> {
         .map_err(|error| {
             Failure::new(
                 "kubelet-start-failed",
-                FAILED,
+                muster_fleet::exit_code::KUBELET_START_FAILED,
                 "the built-in kubelet cannot start",
             )
             .because(&error)

@@ -7,6 +7,7 @@ use crate::printer::{Output, Printer};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret as SecretObject;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
+use muster_handshake::HandshakeError;
 use muster_identity::token::{
     Expiration, SECRET_NAMESPACE, SECRET_TYPE, TokenUsages, is_bootstrap_group,
 };
@@ -120,15 +121,8 @@ fn expiration(ttl: GoDuration, now: Timestamp) -> Result<Expiration, Failure> {
 }
 
 fn parse_token(text: &str) -> Result<BootstrapToken, Failure> {
-    BootstrapToken::parse(text.trim()).map_err(|error| {
-        Failure::new(
-            "token-malformed",
-            crate::exit::USAGE,
-            "this is not a bootstrap token",
-        )
-        .because(&error)
-        .cure("a token looks like abcdef.0123456789abcdef; make one with: muster token generate")
-    })
+    BootstrapToken::parse(text.trim())
+        .map_err(|error| crate::handshake_failure(&HandshakeError::from(error)))
 }
 
 /// The line that a person pastes on a new machine.

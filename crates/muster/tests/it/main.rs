@@ -11,6 +11,7 @@ mod everyday;
 mod harness;
 mod joining;
 mod playground;
+mod reference;
 mod refusals;
 mod secrets;
 mod tokens;
