@@ -4,6 +4,7 @@
 //!
 //! It does not evict pods.
 
+mod announce;
 mod decide;
 
 pub use decide::{NodeDecision, decide};
@@ -13,7 +14,7 @@ use crate::failure::is_outdated;
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Event, Node};
 use k8s_openapi::jiff::SignedDuration;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::runtime::watcher;
@@ -51,6 +52,7 @@ struct Watched {
 
 struct Lifecycle {
     nodes: Api<Node>,
+    announcements: Api<Event>,
     settings: NodeLifecycleSettings,
     known: HashMap<String, Watched>,
     /// Sign of life of a lease whose node is not known yet.
@@ -68,6 +70,7 @@ pub(crate) async fn run(client: Client, settings: NodeLifecycleSettings) {
     let leases = Api::<Lease>::namespaced(client.clone(), LEASE_NAMESPACE);
     let mut leases = pin!(changes(leases, watcher::Config::default()));
     let mut lifecycle = Lifecycle {
+        announcements: Api::namespaced(client.clone(), announce::EVENT_NAMESPACE),
         nodes: Api::all(client),
         settings,
         known: HashMap::new(),
@@ -202,6 +205,7 @@ impl Lifecycle {
                 .replace_status(name, &PostParams::default(), &node)
                 .await?;
             version = written.resource_version();
+            self.announce(&watched.node).await;
         }
         if let Some(taints) = &decision.taints {
             let patch = json!({
@@ -213,6 +217,18 @@ impl Lifecycle {
                 .await?;
         }
         Ok(())
+    }
+
+    /// Tells of a silence once; that nobody can be told changes nothing about it.
+    async fn announce(&self, node: &Node) {
+        let event = announce::not_ready(node, Timestamp::now());
+        let told = self
+            .announcements
+            .create(&PostParams::default(), &event)
+            .await;
+        if let Err(error) = told {
+            tracing::debug!(%error, "an event could not be written");
+        }
     }
 }
 
