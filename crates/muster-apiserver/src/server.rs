@@ -2,20 +2,18 @@
 //!
 //! Refuses to know: which store keeps the objects, and who runs the process.
 
+mod config;
+mod default_objects;
+
 use std::{
-    io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use muster_identity::{CertificateAuthority, CertificateBundle, Endpoint};
-use muster_machinery::{meta, status::Reason};
-use muster_storage::{Store, StoreError};
-use serde_json::Value;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{
     sync::CancellationToken,
@@ -24,118 +22,26 @@ use tokio_util::{
 
 use crate::{
     admission::Admission,
-    authn::{
-        AuthenticationConfig, Authenticator,
-        signing_key::{SigningKey, SigningKeyError},
-    },
-    authz::{Authorizer, MASTERS},
+    authn::{AuthenticationConfig, Authenticator, signing_key::SigningKey},
+    authz::Authorizer,
     background,
-    bootstrap::{
-        BootstrapSettings, Pki, PkiError, PkiSettings, brought_up_to_date, default_objects,
-    },
+    bootstrap::{BootstrapSettings, Pki, PkiSettings, default_objects},
     pipeline::{InflightLimits, Pipeline},
-    registry::{Call, Registry, WriteOptions},
-    request::{ObjectReader, ResourceRequest, UserInfo},
+    registry::Registry,
+    request::{ObjectReader, UserInfo},
     route::{ResourceCatalogue, Router},
-    serve::{self, LocalService, ServingCertificate, TlsError},
+    serve::{self, LocalService, ServingCertificate},
     system::{Health, Metrics, SystemEndpoints},
     watch::WatchCache,
 };
 
-/// How many default objects are made at once.
-const BOOTSTRAP_WIDTH: usize = 64;
+pub use config::{Config, StartError};
+use default_objects::make_default_objects;
+
 /// How long connections may finish when the server stops.
 const SHUTDOWN: Duration = Duration::from_secs(10);
 /// How often the serving certificate is looked at.
 const RENEW_EVERY: Duration = Duration::from_secs(12 * 3600);
-
-/// What a server is made from.
-#[derive(Clone)]
-pub struct Config {
-    /// Where keys, certificates and kubeconfigs are kept.
-    pub data_dir: PathBuf,
-    /// Addresses to listen on; port 0 lets the system choose.
-    pub bind: Vec<SocketAddr>,
-    /// Where the objects are kept.
-    pub store: Arc<dyn Store>,
-    /// Where nodes reach this server; goes into cluster-info and the kubeconfigs. Port 0 stands for the bound
-    /// port. Without it: the first bound address, or the loopback address if that is a wildcard.
-    pub advertise: Option<Endpoint>,
-    /// Further DNS names of the serving certificate.
-    pub dns_names: Vec<String>,
-    /// Further addresses of the serving certificate.
-    pub addresses: Vec<IpAddr>,
-    /// The cluster's name.
-    pub cluster_name: String,
-    /// The DNS domain of the cluster.
-    pub dns_domain: String,
-    /// Whether requests without a credential are served as `system:anonymous`; kubeadm's discovery needs it.
-    pub allow_anonymous: bool,
-}
-
-impl Config {
-    /// A cluster `kubernetes` with kubeadm's defaults, on one address.
-    pub fn new(data_dir: impl Into<PathBuf>, bind: SocketAddr, store: Arc<dyn Store>) -> Self {
-        Self {
-            data_dir: data_dir.into(),
-            bind: vec![bind],
-            store,
-            advertise: None,
-            dns_names: Vec::new(),
-            addresses: Vec::new(),
-            cluster_name: "kubernetes".to_owned(),
-            dns_domain: "cluster.local".to_owned(),
-            allow_anonymous: true,
-        }
-    }
-}
-
-impl std::fmt::Debug for Config {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Config")
-            .field("data_dir", &self.data_dir)
-            .field("bind", &self.bind)
-            .field("advertise", &self.advertise)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Why a server did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// No address to listen on was given.
-    #[error("no address to listen on")]
-    NoAddress,
-    /// An address cannot be listened on; see whether another process has it.
-    #[error("cannot listen on {address}")]
-    Bind {
-        /// The address.
-        address: SocketAddr,
-        /// What the system says.
-        #[source]
-        source: io::Error,
-    },
-    /// Keys and certificates cannot be loaded or made.
-    #[error("the keys and certificates cannot be used")]
-    Pki(#[source] PkiError),
-    /// The key for service-account tokens cannot be used.
-    #[error("the service-account key cannot be used")]
-    SigningKey(#[source] SigningKeyError),
-    /// The TLS settings do not fit together.
-    #[error("TLS cannot be set up")]
-    Tls(#[source] TlsError),
-    /// The store does not answer.
-    #[error("the store cannot be read")]
-    Store(#[source] StoreError),
-    /// A default object was refused by our own rules.
-    #[error("the default object {object} cannot be made: {why}")]
-    DefaultObject {
-        /// Kind and name.
-        object: String,
-        /// The refusal.
-        why: String,
-    },
-}
 
 /// The API server.
 #[derive(Debug)]
@@ -458,73 +364,5 @@ fn pki_settings(config: &Config, endpoint: &Endpoint, bound: &[SocketAddr]) -> P
         addresses,
         service_address: SERVICE_ADDRESS,
         dns_domain: config.dns_domain.clone(),
-    }
-}
-
-/// Makes the objects that are not there yet: namespaces first, then everything else at once.
-async fn make_default_objects(
-    registry: &Registry,
-    catalogue: &ResourceCatalogue,
-    objects: Vec<Value>,
-) -> Result<(), StartError> {
-    let (namespaces, others): (Vec<_>, Vec<_>) = objects
-        .into_iter()
-        .partition(|object| meta::kind(object) == "Namespace");
-    for batch in [namespaces, others] {
-        let making = batch
-            .into_iter()
-            .map(|object| make_default(registry, catalogue, object));
-        let mut making = stream::iter(making).buffer_unordered(BOOTSTRAP_WIDTH);
-        while let Some(made) = making.next().await {
-            made?;
-        }
-    }
-    Ok(())
-}
-
-async fn make_default(
-    registry: &Registry,
-    catalogue: &ResourceCatalogue,
-    object: Value,
-) -> Result<(), StartError> {
-    let label = format!("{} {}", meta::kind(&object), meta::name(&object));
-    let failed = |why: String| StartError::DefaultObject {
-        object: label.clone(),
-        why,
-    };
-    let resource = catalogue
-        .find_kind(meta::api_version(&object), meta::kind(&object))
-        .ok_or_else(|| failed("its kind is not served".to_owned()))?;
-    let namespace = Some(meta::namespace(&object)).filter(|namespace| !namespace.is_empty());
-    let request = ResourceRequest {
-        group: resource.group.to_string(),
-        version: resource.version.to_string(),
-        resource: resource.plural.to_string(),
-        namespace: namespace.map(str::to_owned),
-        name: Some(meta::name(&object).to_owned()),
-        ..ResourceRequest::default()
-    };
-    let user = UserInfo::new("system:apiserver", [MASTERS]);
-    let call = Call {
-        user: &user,
-        request: &request,
-        resource: &resource,
-        served: &resource,
-        sub: None,
-        now: Timestamp::now(),
-    };
-    let options = WriteOptions::default();
-    let done = if registry.exists(&call) {
-        let current = |stored: &Value| Ok(brought_up_to_date(stored, &object));
-        registry.modify(&call, &options, current).await.map(drop)
-    } else {
-        registry.create(&call, object, &options).await.map(drop)
-    };
-    match done {
-        // Made or deleted by somebody else in between: the next start looks again.
-        Err(refusal) if matches!(refusal.reason(), Reason::AlreadyExists | Reason::NotFound) => {
-            Ok(())
-        }
-        other => other.map_err(|refusal| failed(refusal.to_string())),
     }
 }

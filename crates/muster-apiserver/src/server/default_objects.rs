@@ -1,0 +1,89 @@
+//! The objects that every cluster begins with: made where they are missing, brought up to date where they
+//! follow the program, all at once.
+//!
+//! Refuses to know: which objects these are.
+
+use futures::{StreamExt, stream};
+use jiff::Timestamp;
+use muster_machinery::{meta, status::Reason};
+use serde_json::Value;
+
+use super::StartError;
+use crate::{
+    authz::MASTERS,
+    bootstrap::brought_up_to_date,
+    registry::{Call, Registry, WriteOptions},
+    request::{ResourceRequest, UserInfo},
+    route::ResourceCatalogue,
+};
+
+/// How many are made at once.
+const WIDTH: usize = 64;
+
+/// Makes the objects that are not there yet: namespaces first, then everything else at once.
+pub(super) async fn make_default_objects(
+    registry: &Registry,
+    catalogue: &ResourceCatalogue,
+    objects: Vec<Value>,
+) -> Result<(), StartError> {
+    let (namespaces, others): (Vec<_>, Vec<_>) = objects
+        .into_iter()
+        .partition(|object| meta::kind(object) == "Namespace");
+    for batch in [namespaces, others] {
+        let making = batch
+            .into_iter()
+            .map(|object| make_default(registry, catalogue, object));
+        let mut making = stream::iter(making).buffer_unordered(WIDTH);
+        while let Some(made) = making.next().await {
+            made?;
+        }
+    }
+    Ok(())
+}
+
+async fn make_default(
+    registry: &Registry,
+    catalogue: &ResourceCatalogue,
+    object: Value,
+) -> Result<(), StartError> {
+    let label = format!("{} {}", meta::kind(&object), meta::name(&object));
+    let failed = |why: String| StartError::DefaultObject {
+        object: label.clone(),
+        why,
+    };
+    let resource = catalogue
+        .find_kind(meta::api_version(&object), meta::kind(&object))
+        .ok_or_else(|| failed("its kind is not served".to_owned()))?;
+    let namespace = Some(meta::namespace(&object)).filter(|namespace| !namespace.is_empty());
+    let request = ResourceRequest {
+        group: resource.group.to_string(),
+        version: resource.version.to_string(),
+        resource: resource.plural.to_string(),
+        namespace: namespace.map(str::to_owned),
+        name: Some(meta::name(&object).to_owned()),
+        ..ResourceRequest::default()
+    };
+    let user = UserInfo::new("system:apiserver", [MASTERS]);
+    let call = Call {
+        user: &user,
+        request: &request,
+        resource: &resource,
+        served: &resource,
+        sub: None,
+        now: Timestamp::now(),
+    };
+    let options = WriteOptions::default();
+    let done = if registry.exists(&call) {
+        let current = |stored: &Value| Ok(brought_up_to_date(stored, &object));
+        registry.modify(&call, &options, current).await.map(drop)
+    } else {
+        registry.create(&call, object, &options).await.map(drop)
+    };
+    match done {
+        // Made or deleted by somebody else in between: the next start looks again.
+        Err(refusal) if matches!(refusal.reason(), Reason::AlreadyExists | Reason::NotFound) => {
+            Ok(())
+        }
+        other => other.map_err(|refusal| failed(refusal.to_string())),
+    }
+}
