@@ -137,6 +137,24 @@ fn a_hollow_node_below_a_directory_needs_neither_root_nor_runtime() {
 }
 
 #[test]
+fn old_control_groups_stop_the_machines_own_kubelet_and_not_the_built_in_one() {
+    let change = |preference| {
+        after(move |facts, request| {
+            let v1 = [
+                "cpu", "cpuacct", "cpuset", "devices", "freezer", "memory", "pids",
+            ];
+            facts.cgroups.version = 1;
+            facts.cgroups.controllers = v1.map(String::from).into();
+            request.kubelet = preference;
+        })
+    };
+    let own = change(KubeletPreference::System);
+    assert!(own[0].id == "SystemVerification" && own[0].is_fatal());
+    let built_in = change(KubeletPreference::BuiltIn);
+    assert!(built_in[0].id == "SystemVerification" && !built_in[0].is_fatal());
+}
+
+#[test]
 fn a_relative_root_directory_is_refused() {
     let mut request = request();
     request.root = Root::new("n1");
