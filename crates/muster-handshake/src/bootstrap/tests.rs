@@ -539,7 +539,24 @@ fn a_request_of_our_name_that_is_not_ours_or_is_spent_is_left_alone() {
     other.as_object_mut().unwrap().remove("status");
     foreign.put(&format!("{CSR_PATH}/{name}"), other);
     foreign.policy = Policy::Sign;
-    for mut cluster in [denied, foreign] {
+    // Our own PKCS#10 text, put there again by somebody else for something else.
+    let repeated = |field: &str, value: Value| {
+        let mut cluster = Cluster::new(Policy::Nothing);
+        let killed = TlsBootstrapRequest {
+            deadline: at(NOW),
+            ..request(&key(5))
+        };
+        drive(killed, &mut cluster).result.unwrap_err();
+        let path = format!("{CSR_PATH}/{name}");
+        let mut object = cluster.objects.remove(&path).unwrap();
+        object["spec"][field] = value;
+        cluster.put(&path, object);
+        cluster.policy = Policy::Sign;
+        cluster
+    };
+    let served = repeated("usages", json!(["digital signature", "server auth"]));
+    let hasty = repeated("expirationSeconds", json!(600));
+    for mut cluster in [denied, foreign, served, hasty] {
         let enrolled = drive(request(&key(5)), &mut cluster).result.unwrap();
         assert_eq!(enrolled.issued.csr_name, "node-csr-x7k2p");
     }

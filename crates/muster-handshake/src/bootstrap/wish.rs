@@ -3,6 +3,8 @@
 //! Knows the API's words for signers and usages; knows neither the private key nor what the
 //! cluster decides.
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use muster_identity::{CaPin, Csr, KeyKind, SignerName};
@@ -70,9 +72,22 @@ impl CertificateWish {
         })
     }
 
-    /// Whether a request found in the cluster asks for the same: key, subject and signer.
+    /// Whether a request found in the cluster asks for the same: key, subject, signer, usages and life. Anybody
+    /// who may list requests can put our key's PKCS#10 text under our name again, with other words around it.
     pub(super) fn is_asked_by(&self, object: &Value) -> bool {
         let spec = object.get("spec").unwrap_or(&Value::Null);
+        let usages = spec.get("usages").and_then(Value::as_array);
+        let usages: BTreeSet<&str> = usages
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        let life = spec.get("expirationSeconds").and_then(Value::as_u64);
+        if usages != self.usages.iter().map(String::as_str).collect()
+            || life != self.expiration_seconds.map(u64::from)
+        {
+            return false;
+        }
         let found = spec
             .get("request")
             .and_then(Value::as_str)
