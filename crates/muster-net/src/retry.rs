@@ -64,10 +64,13 @@ impl RetryPolicy {
         // Half of it fixed, half of it by chance: a crowd that was turned away comes back spread out.
         let pause = whole.mul_f64(0.5 + 0.5 * chance.clamp(0.0, 1.0));
         let pause = match error.retry_after() {
-            Some(asked) => asked.max(pause) + pause.mul_f64(chance.clamp(0.0, 1.0)),
+            // Any number of seconds may stand there, also one that no sum can hold.
+            Some(asked) => asked
+                .max(pause)
+                .saturating_add(pause.mul_f64(chance.clamp(0.0, 1.0))),
             None => pause,
         };
-        (elapsed + pause < self.deadline).then_some(pause)
+        (elapsed.saturating_add(pause) < self.deadline).then_some(pause)
     }
 }
 
@@ -159,6 +162,11 @@ mod tests {
             policy.pause(&status(429, Some(60)), true, 2, Duration::ZERO, 1.0),
             None
         );
+        for asked in [u64::MAX, u64::MAX - 1] {
+            let endless = status(503, Some(asked));
+            let elapsed = Duration::from_secs(1);
+            assert_eq!(policy.pause(&endless, true, 2, elapsed, 1.0), None);
+        }
     }
 
     #[test]
