@@ -159,13 +159,18 @@ impl Kubelet {
         }
         let mut leases = ticks(lease::RENEW_INTERVAL);
         let mut statuses = ticks(STATUS_INTERVAL);
-        let mut renewal = self.next_renewal();
+        // It goes on beside everything else: whoever approves it may take his time, and until then the
+        // node has to renew its lease, and to stop when it is told to.
+        let mut renewal = std::pin::pin!(self.renewal().at(self.next_renewal()));
         loop {
             tokio::select! {
                 () = &mut stop => break,
                 _ = leases.tick() => self.renew_lease().await,
                 _ = statuses.tick() => self.report(Life::Up, false).await,
-                () = tokio::time::sleep_until(renewal) => renewal = self.renew_certificate().await,
+                renewed = &mut renewal => {
+                    let due = self.take_over(renewed);
+                    renewal.set(self.renewal().at(due));
+                }
             }
         }
         let farewell = tokio::time::timeout(FAREWELL, self.report(Life::ShuttingDown, true));
@@ -295,28 +300,55 @@ impl Kubelet {
         }
     }
 
-    async fn renew_certificate(&mut self) -> Instant {
-        match self.try_to_renew().await {
-            Ok(()) => self.next_renewal(),
-            Err(error) => {
-                tracing::warn!(error = error.as_ref(), "the certificate was not renewed");
-                Instant::now() + RENEWAL_PAUSE
-            }
+    fn renewal(&self) -> Renewal {
+        Renewal {
+            client: self.client.clone(),
+            name: self.registration.name.clone(),
+            options: self.options.clone(),
         }
     }
 
-    async fn try_to_renew(&mut self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let name: NodeName = self.registration.name.clone();
+    /// Goes on with the new certificate, or with the old one; answers with when the next is due. A signer
+    /// whose certificates are due as soon as they are issued is not asked without a pause.
+    fn take_over(&mut self, renewed: Renewed) -> Instant {
+        let soonest = Instant::now() + RENEWAL_PAUSE;
+        match renewed {
+            Ok(client) => {
+                self.client = client;
+                self.next_renewal().max(soonest)
+            }
+            Err(error) => {
+                tracing::warn!(error = error.as_ref(), "the certificate was not renewed");
+                soonest
+            }
+        }
+    }
+}
+
+/// The client with the new certificate.
+type Renewed = Result<ApiClient, Box<dyn std::error::Error + Send + Sync>>;
+
+/// One renewal of the certificate, from the wait for it to the new client.
+struct Renewal {
+    client: ApiClient,
+    name: NodeName,
+    options: KubeletOptions,
+}
+
+impl Renewal {
+    async fn at(self, due: Instant) -> Renewed {
+        tokio::time::sleep_until(due).await;
         let mut entropy = self.options.entropy;
         let key = PrivateKey::generate(&mut entropy)?;
         let deadline = Timestamp::now().checked_add(RENEWAL_PATIENCE)?;
         let mut tell = |progress| tracing::info!(?progress, "renewing the certificate");
-        let issued = enrol(&self.client, client_wish(&name, &key)?, deadline, &mut tell).await?;
+        let wish = client_wish(&self.name, &key)?;
+        let issued = enrol(&self.client, wish, deadline, &mut tell).await?;
         let path =
             certificate::install(&self.options.pki(), &issued.chain, &key, Timestamp::now())?;
-        self.client = client_from_file(&self.options.kubeconfig())?;
+        let client = client_from_file(&self.options.kubeconfig())?;
         tracing::info!(file = %path.display(), until = %issued.not_after, "the certificate is renewed");
-        Ok(())
+        Ok(client)
     }
 }
 
