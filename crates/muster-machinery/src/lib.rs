@@ -5,11 +5,12 @@
 //!   and [`openapi`] (the fields).
 //! * What an object is: [`meta`], [`gvk`], [`quantity`], [`protobuf`] (its other form on the wire),
 //!   [`conversion`] (its other name).
-//! * What becomes of it: [`defaulting`], [`field_validation`], [`validation`], [`patch`].
+//! * What becomes of it: [`defaulting`], [`field_validation`], [`validation`], [`patch`], [`apply`].
 //! * What is answered: [`status`], [`table`], [`selector`].
 //!
 //! Refuses to know sockets, clocks, files and randomness: time and names come in as arguments.
 
+pub mod apply;
 pub mod conversion;
 pub mod defaulting;
 pub mod discovery;
