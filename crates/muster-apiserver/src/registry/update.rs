@@ -36,6 +36,8 @@ impl Registry {
                     && call.sub.is_none()
                     && metadata::may_create_on_update(call.resource) =>
             {
+                // Who names a uid means an object that was there, not a new one.
+                check_uid(call, &object, "")?;
                 meta::set_resource_version(&mut object, "");
                 let made = self.create(call, object, options).await?;
                 Ok((Outcome::Stored(made), true))
@@ -118,22 +120,26 @@ impl Registry {
 
 /// The uid and version that the new state names must be those of the present one.
 fn check_preconditions(call: &Call<'_>, new: &Value, old: &Value) -> Result<(), Refusal> {
-    let (asked, actual) = (meta::uid(new), meta::uid(old));
-    if !asked.is_empty() && asked != actual {
-        return Err(Status::conflict_because(
-            call.resource.group_resource(),
-            call.name(),
-            &format!(
-                "Precondition failed: UID in precondition: {asked}, UID in object meta: {actual}"
-            ),
-        )
-        .into());
-    }
+    check_uid(call, new, meta::uid(old))?;
     let asked = meta::resource_version(new);
     if !asked.is_empty() && asked != "0" && asked != meta::resource_version(old) {
         return Err(call.conflict());
     }
     Ok(())
+}
+
+/// The uid that the new state names, if any, must be `actual`.
+fn check_uid(call: &Call<'_>, new: &Value, actual: &str) -> Result<(), Refusal> {
+    let asked = meta::uid(new);
+    if asked.is_empty() || asked == actual {
+        return Ok(());
+    }
+    Err(Status::conflict_because(
+        call.resource.group_resource(),
+        call.name(),
+        &format!("Precondition failed: UID in precondition: {asked}, UID in object meta: {actual}"),
+    )
+    .into())
 }
 
 fn dry_state(old: &StoredObject, new: &Value) -> Result<Arc<StoredObject>, Refusal> {

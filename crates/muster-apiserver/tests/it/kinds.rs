@@ -257,3 +257,25 @@ async fn what_is_not_there_yet_says_so() {
     assert_eq!(admin.get("/api/v1/nodes/n/proxy").await.code, 501);
     assert_eq!(admin.get(&format!("{PODS}/p/nothing")).await.code, 404);
 }
+
+#[tokio::test]
+async fn a_lease_is_made_by_replacing_it_unless_a_lost_one_is_meant() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let path = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/n1";
+    let lease = json!({"metadata": {"name": "n1"}, "spec": {"holderIdentity": "n1"}});
+    let made = admin.put(path, &lease).await;
+    assert_eq!(made.code, 201, "{}", made.text());
+    admin.delete(path, &Value::Null).await.ok();
+    assert_eq!(
+        admin.put(path, &made.json()).await.refusal(),
+        (409, "Conflict".into())
+    );
+    assert_eq!(
+        admin
+            .put("/api/v1/nodes/n1", &json!({"metadata": {"name": "n1"}}))
+            .await
+            .code,
+        404
+    );
+}
