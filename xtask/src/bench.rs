@@ -25,7 +25,7 @@ enum Kind {
         #[arg(long, default_value_t = 1000)]
         nodes: usize,
         /// How many join at the same time.
-        #[arg(long, default_value_t = 32)]
+        #[arg(long, default_value_t = 16)]
         concurrency: usize,
         /// Join this cluster instead of a server that is started for the purpose.
         #[arg(long)]

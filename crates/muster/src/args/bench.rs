@@ -13,7 +13,7 @@ pub(crate) struct Bench {
     #[arg(long, default_value_t = 1000)]
     pub(crate) nodes: usize,
     /// How many join at the same time
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub(crate) concurrency: u16,
     /// Names are PREFIX-0, PREFIX-1, …
     #[arg(long, default_value = "bench", value_name = "PREFIX")]

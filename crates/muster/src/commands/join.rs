@@ -35,7 +35,7 @@ pub(crate) async fn run(join: Join, printer: Printer) -> Result<(), Failure> {
     let joined = muster_fleet::join(&options, host, &sink(printer, &ticker)).await;
     ticker.end();
     let joined = joined.map_err(|error| join_failure(&error))?;
-    if printer.output() == Output::Text && !dry_run {
+    if printer.output() == Output::Text && (joined.already || !dry_run) {
         printer.text(closing_words(&joined, &join.root));
     }
     Ok(())
