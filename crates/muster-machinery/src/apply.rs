@@ -15,6 +15,7 @@ mod fields_v1;
 mod last_applied;
 mod managed;
 mod merge;
+mod reset;
 pub mod scale;
 mod structural;
 #[cfg(test)]
@@ -53,7 +54,8 @@ pub struct FieldManager<'a> {
     pub manager: &'a str,
     /// The subresource that is written to; empty for the object itself.
     pub subresource: &'a str,
-    /// Fields that this endpoint does not let clients write, with all below them; see [`reset_fields`].
+    /// Fields that this endpoint does not let clients write, with all below them; see
+    /// [`Typing::reset_fields`].
     pub ignored: Option<&'a FieldSet>,
     /// The time of the write.
     pub now: Timestamp,
@@ -74,15 +76,4 @@ pub fn manager_name(field_manager: Option<&str>, user_agent: &str) -> String {
         name.push(c);
     }
     name
-}
-
-/// What is not tracked at an endpoint of a kind with a status subresource: `status` on the object itself, `spec` on
-/// the subresource. `None` for other endpoints.
-#[must_use]
-pub fn reset_fields(has_status: bool, subresource: &str) -> Option<FieldSet> {
-    match (has_status, subresource) {
-        (true, "") => Some(FieldSet::of_fields(&[&["status"]])),
-        (true, "status") => Some(FieldSet::of_fields(&[&["spec"]])),
-        _ => None,
-    }
 }

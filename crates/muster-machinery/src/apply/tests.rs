@@ -1,6 +1,7 @@
 //! Stories of owners: what is written, by whom, and whose it is afterwards.
 
 mod applying;
+mod captured;
 mod custom;
 mod migration;
 mod properties;

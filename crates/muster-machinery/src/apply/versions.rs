@@ -103,13 +103,16 @@ fn blank_struct(message: &'static Message, depth: usize) -> Value {
     let members = schema::table().json_fields(message).filter_map(|field| {
         let by_value = field.shape() == Shape::One && !field.is_pointer();
         let value = match (field.kind(), schema::table().message_of(field)) {
-            (_, Some(inner)) if by_value && inner.form() == Form::Object => {
-                let depth = depth.checked_sub(1)?;
-                (!field.omits_zero()).then(|| blank_struct(inner, depth))
-            }
+            // A struct is never empty to Go's `omitempty`.
+            (_, Some(_)) if by_value && field.omits_zero() => None,
+            (_, Some(inner)) if by_value => match inner.form() {
+                Form::Object => Some(blank_struct(inner, depth.checked_sub(1)?)),
+                Form::Quantity => Some("0".into()),
+                Form::IntOrString => Some(0.into()),
+                Form::Items if field.omits_empty() => None,
+                _ => Some(Value::Null),
+            },
             _ if field.omits_empty() => None,
-            (_, Some(inner)) if by_value && inner.form() == Form::Quantity => Some("0".into()),
-            (_, Some(inner)) if by_value && inner.form() == Form::IntOrString => Some(0.into()),
             (Kind::String, _) if by_value => Some("".into()),
             (Kind::Bool, _) if by_value => Some(false.into()),
             (Kind::Int32 | Kind::Int64 | Kind::Double, _) if by_value => Some(0.into()),

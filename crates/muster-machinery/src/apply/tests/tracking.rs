@@ -115,7 +115,7 @@ fn node_conditions_are_owned_by_type_under_the_status() {
 fn fields_that_an_endpoint_resets_have_no_owner() {
     let mut object = deployment();
     object["status"] = json!({"replicas": 1});
-    let ignored = reset_fields(true, "");
+    let ignored = Some(Typing::BuiltIn.reset_fields("apps/v1", "Deployment", true, ""));
     let context = FieldManager {
         ignored: ignored.as_ref(),
         ..manager(&object, "m", 0)
