@@ -105,7 +105,9 @@ impl Verb {
             Method::PUT => Self::Update,
             Method::PATCH => Self::Patch,
             Method::DELETE => Self::Delete,
-            _ => Self::of_plain_method(method),
+            // None that a rule could name: a method called `LIST` or `DELETECOLLECTION` would pass for the verb
+            // of a collection on the path of one object.
+            _ => Self::Other(String::new()),
         }
     }
 

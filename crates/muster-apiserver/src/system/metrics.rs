@@ -16,7 +16,11 @@ use prometheus_client::{
 };
 
 use super::bytes_response;
-use crate::{request::RequestInfo, watch::WatchCache, wire::Response};
+use crate::{
+    request::{RequestInfo, Verb},
+    watch::WatchCache,
+    wire::Response,
+};
 
 /// Upper bounds of latency buckets, in seconds.
 const BUCKETS: [f64; 12] = [
@@ -147,7 +151,11 @@ impl Metrics {
             (_, None, Some(_)) => "namespace",
             _ => "cluster",
         };
-        let verb = info.verb.as_str().to_ascii_uppercase();
+        let verb = match &info.verb {
+            // Whatever method a stranger has thought of.
+            Verb::Other(_) => "OTHER".to_owned(),
+            verb => verb.as_str().to_ascii_uppercase(),
+        };
         let labels = RequestLabels {
             verb: verb.clone(),
             group: resource.group,

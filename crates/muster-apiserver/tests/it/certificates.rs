@@ -9,7 +9,7 @@ use crate::harness::Cluster;
 
 const REQUESTS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
 
-fn request(name: &str) -> Value {
+pub(crate) fn request(name: &str) -> Value {
     let mut entropy = |bytes: &mut [u8]| aws_lc_rs::rand::fill(bytes).unwrap();
     let key = PrivateKey::generate(&mut entropy).unwrap();
     let subject = Subject::new("system:node:n1", ["system:nodes"]);

@@ -1,5 +1,6 @@
 //! Rights end where they were given to end, however a request is spelled.
 
+use http::Method;
 use muster_apiserver::UserInfo;
 use serde_json::{Value, json};
 
@@ -109,4 +110,46 @@ async fn a_node_evicts_its_own_pods_and_no_others() {
     assert_eq!(node.post(&path, &evict("theirs")).await.code, 403);
     let path = format!("{pods}/mine/eviction");
     node.post(&path, &evict("mine")).await.ok();
+}
+
+#[tokio::test]
+async fn a_method_that_is_none_does_not_make_a_collection_of_one_object() {
+    let cluster = Cluster::start().await;
+    let rules = json!([{
+        "verbs": ["get", "list", "deletecollection"], "apiGroups": [""], "resources": ["configmaps"],
+        "resourceNames": ["a"],
+    }]);
+    grant(&cluster, rules).await;
+    let path = "/api/v1/namespaces/default/configmaps";
+    for name in ["a", "b"] {
+        cluster.admin().post(path, &config_map(name)).await.ok();
+    }
+    let one = format!("{path}/a");
+    for user in [user(), UserInfo::new("admin", ["system:masters"])] {
+        for method in ["LIST", "DELETECOLLECTION", "list", "BREW"] {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            let answer = cluster.user(user.clone()).call(method, &one, &[], "").await;
+            assert!(
+                matches!(answer.code.as_u16(), 403 | 405),
+                "{}",
+                answer.text()
+            );
+        }
+    }
+    assert!(names(&cluster.admin().get(path).await.ok()).contains(&"b".to_owned()));
+    let metrics = cluster.admin().get("/metrics").await.text();
+    assert!(metrics.contains("verb=\"OTHER\"") && !metrics.contains("BREW"));
+}
+
+#[tokio::test]
+async fn nobody_approves_a_request_by_making_it() {
+    let cluster = Cluster::start().await;
+    let path = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+    let mut request = super::certificates::request("made");
+    request["status"] = json!({
+        "certificate": "eA==",
+        "conditions": [{"type": "Approved", "status": "True", "reason": "R", "message": "m"}],
+    });
+    let made = cluster.admin().post(path, &request).await.ok();
+    assert_eq!(made["status"], json!({}));
 }
