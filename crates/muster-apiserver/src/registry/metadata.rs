@@ -132,15 +132,22 @@ fn asks_differently(object: &Value, old: &Value) -> bool {
 /// Whether an update must say which version it changes (`AllowUnconditionalUpdate` is false upstream).
 pub(super) fn needs_version(resource: &Resource) -> bool {
     match &*resource.group {
-        "" => resource.plural == "serviceaccounts",
-        "apps"
+        ""
+        | "apps"
+        | "autoscaling"
         | "batch"
-        | "rbac.authorization.k8s.io"
         | "certificates.k8s.io"
+        | "discovery.k8s.io"
         | "events.k8s.io"
-        | "scheduling.k8s.io"
-        | "autoscaling" => false,
-        "storage.k8s.io" => resource.plural != "storageclasses",
+        | "flowcontrol.apiserver.k8s.io"
+        | "networking.k8s.io"
+        | "rbac.authorization.k8s.io"
+        | "resource.k8s.io"
+        | "scheduling.k8s.io" => false,
+        "storage.k8s.io" => !matches!(
+            &*resource.plural,
+            "storageclasses" | "volumeattributesclasses"
+        ),
         _ => true,
     }
 }
@@ -148,17 +155,47 @@ pub(super) fn needs_version(resource: &Resource) -> bool {
 /// Whether a `PUT` on a name that is not there makes the object (`AllowCreateOnUpdate` upstream).
 pub(super) fn may_create_on_update(resource: &Resource) -> bool {
     match &*resource.group {
-        "" => matches!(&*resource.plural, "endpoints" | "events" | "limitranges"),
-        "rbac.authorization.k8s.io" | "coordination.k8s.io" | "events.k8s.io" => true,
+        "" => matches!(
+            &*resource.plural,
+            "endpoints" | "events" | "limitranges" | "services"
+        ),
+        "rbac.authorization.k8s.io" | "coordination.k8s.io" | "events.k8s.io" | "node.k8s.io" => {
+            true
+        }
         _ => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use muster_machinery::resources;
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn controllers_may_replace_what_upstream_lets_them_replace_unread() {
+        let asks = |group, plural| needs_version(resources::find(group, "v1", plural).unwrap());
+        // kube-controller-manager reuses the name of an EndpointSlice without its version.
+        for (group, plural) in [
+            ("discovery.k8s.io", "endpointslices"),
+            ("networking.k8s.io", "ingresses"),
+            ("resource.k8s.io", "resourceslices"),
+            ("", "serviceaccounts"),
+            ("storage.k8s.io", "storageclasses"),
+        ] {
+            assert!(!asks(group, plural), "{plural}");
+        }
+        for (group, plural) in [
+            ("coordination.k8s.io", "leases"),
+            ("policy", "poddisruptionbudgets"),
+            ("storage.k8s.io", "csinodes"),
+            ("node.k8s.io", "runtimeclasses"),
+            ("apiextensions.k8s.io", "customresourcedefinitions"),
+        ] {
+            assert!(asks(group, plural), "{plural}");
+        }
+    }
 
     #[test]
     fn what_the_server_owns_survives_a_change() {

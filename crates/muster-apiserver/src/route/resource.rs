@@ -417,17 +417,22 @@ fn not_here(sub: &str) -> Refusal {
 
 /// Kinds whose deletion is answered with the object (`ReturnDeletedObject` upstream).
 fn answers_with_object(resource: &Resource) -> bool {
-    resource.group.is_empty()
-        && matches!(
+    match &*resource.group {
+        "" => matches!(
             &*resource.plural,
-            "pods"
+            "namespaces"
+                | "pods"
                 | "services"
                 | "serviceaccounts"
                 | "persistentvolumes"
                 | "persistentvolumeclaims"
                 | "podtemplates"
                 | "resourcequotas"
-        )
+        ),
+        "resource.k8s.io" => true,
+        "storage.k8s.io" => resource.plural != "csistoragecapacities",
+        _ => false,
+    }
 }
 
 /// Adds warnings for people (RFC 7234, code 299).

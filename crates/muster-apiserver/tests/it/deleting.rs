@@ -33,6 +33,15 @@ async fn a_deletion_answers_what_was_deleted_and_checks_its_preconditions() {
         (&json!("Status"), &json!("Success"))
     );
     assert_eq!(status["details"]["uid"], made["metadata"]["uid"]);
+    let classes = "/apis/storage.k8s.io/v1/storageclasses";
+    let class = json!({"metadata": {"name": "fast"}, "provisioner": "example.com/disk"});
+    admin.post(classes, &class).await.ok();
+    let deleted = admin.delete(&format!("{classes}/fast"), &Value::Null).await;
+    assert_eq!(
+        deleted.ok()["kind"],
+        "StorageClass",
+        "some kinds are told whole"
+    );
     assert_eq!(admin.delete(&path, &Value::Null).await.code, 404);
 }
 
