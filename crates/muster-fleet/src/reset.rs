@@ -60,7 +60,7 @@ impl ResetOutcome {
 /// Resets this machine.
 ///
 /// # Errors
-/// [`JoinError`], above all [`JoinError::UndoIncomplete`]; also told as [`Event::Failed`].
+/// [`JoinError`], above all [`JoinError::UndoIncomplete`]; also told as [`crate::Event::Failed`].
 pub async fn reset(
     options: &ResetOptions,
     host: Arc<dyn Host>,
