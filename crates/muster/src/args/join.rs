@@ -1,8 +1,7 @@
 //! `muster join` and `muster reset`: the flags of kubeadm for workers, and our own.
 
-use crate::args::kubelet::Runtime;
+use crate::args::kubelet::{NodeFlags, Runtime};
 use clap::{Args, ValueEnum};
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// What a join waits for at its end.
@@ -59,15 +58,8 @@ pub(crate) struct Join {
     /// The node's name; else this machine's host name
     #[arg(long, value_name = "NAME")]
     pub(crate) node_name: Option<String>,
-    /// The node's address; else the one that packets to the API server leave from
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) node_ip: Option<IpAddr>,
-    /// Labels of the Node: key=value,…
-    #[arg(long, value_delimiter = ',', value_name = "LABELS")]
-    pub(crate) node_labels: Vec<String>,
-    /// Taints of the Node: key=value:effect,…
-    #[arg(long, value_delimiter = ',', value_name = "TAINTS")]
-    pub(crate) register_with_taints: Vec<String>,
+    #[command(flatten)]
+    pub(crate) node: NodeFlags,
     /// The CRI socket; else the first one that is found
     #[arg(long, value_name = "SOCKET")]
     pub(crate) cri_socket: Option<String>,

@@ -14,6 +14,20 @@ pub(crate) enum Runtime {
     Hollow,
 }
 
+/// What a node says of itself when it registers.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct NodeFlags {
+    /// The node's address; else the one that packets to the API server leave from
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) node_ip: Option<IpAddr>,
+    /// Labels to register with: key=value,…
+    #[arg(long, value_delimiter = ',', value_name = "LABELS")]
+    pub(crate) node_labels: Vec<String>,
+    /// Taints to register with: key=value:effect,…
+    #[arg(long, value_delimiter = ',', value_name = "TAINTS")]
+    pub(crate) register_with_taints: Vec<String>,
+}
+
 /// Flags of the built-in kubelet.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Kubelet {
@@ -29,15 +43,8 @@ pub(crate) struct Kubelet {
     /// The node's name; else the one in its certificate
     #[arg(long, value_name = "NAME")]
     pub(crate) hostname_override: Option<String>,
-    /// The node's address; else the one that packets to the API server leave from
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) node_ip: Option<IpAddr>,
-    /// Labels to register with: key=value,…
-    #[arg(long, value_delimiter = ',', value_name = "LABELS")]
-    pub(crate) node_labels: Vec<String>,
-    /// Taints to register with: key=value:effect,…
-    #[arg(long, value_delimiter = ',', value_name = "TAINTS")]
-    pub(crate) register_with_taints: Vec<String>,
+    #[command(flatten)]
+    pub(crate) node: NodeFlags,
 }
 
 /// Flags of the supervisor.

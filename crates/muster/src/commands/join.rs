@@ -48,6 +48,7 @@ fn options(join: &Join) -> Result<JoinOptions, Failure> {
     let token = token(join)?;
     let seconds = seconds(&join.timeout)?;
     let taints: Result<Vec<Taint>, _> = join
+        .node
         .register_with_taints
         .iter()
         .map(|text| Taint::parse(text))
@@ -57,6 +58,7 @@ fn options(join: &Join) -> Result<JoinOptions, Failure> {
             Failure::usage("--ignore-preflight-errors cannot be used").because(&error)
         })?;
     let node_ip = join
+        .node
         .node_ip
         .map(|address| ("node-ip".to_owned(), address.to_string()));
     let request = JoinRequest {
@@ -82,7 +84,7 @@ fn options(join: &Join) -> Result<JoinOptions, Failure> {
         },
         wait_seconds: seconds,
         kubelet_seconds: seconds,
-        labels: labels(&join.node_labels)?.into_iter().collect(),
+        labels: labels(&join.node.node_labels)?.into_iter().collect(),
         taints: taints.map_err(|error| {
             Failure::usage("--register-with-taints cannot be used").because(&error)
         })?,

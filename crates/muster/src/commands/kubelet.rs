@@ -39,6 +39,7 @@ fn options(kubelet: Kubelet) -> Result<KubeletOptions, Failure> {
         .map(NodeName::parse)
         .transpose();
     let taints: Result<Vec<Taint>, _> = kubelet
+        .node
         .register_with_taints
         .iter()
         .map(|text| Taint::parse(text))
@@ -46,8 +47,8 @@ fn options(kubelet: Kubelet) -> Result<KubeletOptions, Failure> {
     let mut options = KubeletOptions {
         runtime: RuntimeChoice::Hollow,
         name: name.map_err(|error| wrong(&error))?,
-        node_ip: kubelet.node_ip,
-        labels: labels(&kubelet.node_labels)?,
+        node_ip: kubelet.node.node_ip,
+        labels: labels(&kubelet.node.node_labels)?,
         taints: taints.map_err(|error| wrong(&error))?,
         version: muster_machinery::KUBERNETES_VERSION.to_owned(),
         entropy: crate::entropy::fill,

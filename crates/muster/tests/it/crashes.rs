@@ -1,6 +1,6 @@
 //! `kill -9` of a join at every event that it tells, and of the server during many joins.
 
-use crate::harness::{Running, TestServer, muster, text_of, wait_for};
+use crate::harness::{Running, TestServer, text_of, wait_for};
 
 /// More events than a join has; the loop ends at the first join that is not killed any more.
 const MOST_EVENTS: usize = 200;
@@ -11,17 +11,7 @@ fn a_join_killed_at_any_event_ends_joined_or_clean() {
     let pin = server.pin();
     for (killed, after) in (1..MOST_EVENTS).enumerate() {
         let node = server.node();
-        let token = server.token(&[]);
-        let flags = [
-            "-o",
-            "json",
-            "--token",
-            &token,
-            "--discovery-token-ca-cert-hash",
-            &pin,
-        ];
-        let arguments = node.join_arguments(&server.address, &flags);
-        let mut first = Running::start(&arguments);
+        let mut first = node.start_join(&server, &pin, &server.token(&[]));
         let ended = (0..after).any(|_| first.line().is_none());
         if ended {
             assert!(killed > 5, "only {killed} joins were killed half-way");
@@ -41,8 +31,12 @@ fn a_join_killed_at_any_event_ends_joined_or_clean() {
             "killed after event {after}: no Node\n{}",
             text_of(&again)
         );
-        let reset = muster(&["reset", "--force", "--root", node.root.to_str().unwrap()]);
-        let _ = reset;
+        let reset = node.reset(&server);
+        assert!(
+            reset.status.success(),
+            "killed after event {after}: {}",
+            text_of(&reset)
+        );
         assert_eq!(
             node.processes(),
             Vec::<String>::new(),
@@ -59,34 +53,16 @@ fn a_join_killed_at_any_event_can_be_undone_instead() {
     // A sample of the places; every place is covered by the simulated hosts.
     for after in [2, 5, 9, 14, 20] {
         let node = server.node();
-        let token = server.token(&[]);
-        let flags = [
-            "-o",
-            "json",
-            "--token",
-            &token,
-            "--discovery-token-ca-cert-hash",
-            &pin,
-        ];
-        let mut join = Running::start(&node.join_arguments(&server.address, &flags));
+        let mut join = node.start_join(&server, &pin, &server.token(&[]));
         let _ended = (0..after).any(|_| join.line().is_none());
         join.kill();
-        let kubeconfig = server.kubeconfig();
-        let arguments = [
-            "reset",
-            "--force",
-            "--root",
-            node.root.to_str().unwrap(),
-            "--kubeconfig",
-            kubeconfig.to_str().unwrap(),
-        ];
-        let reset = muster(&arguments);
+        let reset = node.reset(&server);
         assert!(
             reset.status.success(),
             "killed after event {after}: {}",
             text_of(&reset)
         );
-        let left: Vec<_> = node.files().into_iter().map(|(path, _)| path).collect();
+        let left = node.paths();
         assert!(
             left.is_empty(),
             "killed after event {after}, reset left {left:?}"

@@ -210,6 +210,35 @@ impl TestNode {
         muster(&arguments)
     }
 
+    /// Starts a join with a fresh token whose events can be read.
+    pub(crate) fn start_join(&self, server: &TestServer, pin: &str, token: &str) -> Running {
+        let flags = [
+            "-o",
+            "json",
+            "--token",
+            token,
+            "--discovery-token-ca-cert-hash",
+            pin,
+        ];
+        Running::start(&self.join_arguments(&server.address, &flags))
+    }
+
+    /// Resets the node as an administrator: its Node object goes as well.
+    pub(crate) fn reset(&self, server: &TestServer) -> Output {
+        let kubeconfig = server.kubeconfig();
+        let arguments = ["reset", "--force", "--root", self.root.to_str().unwrap()];
+        let arguments = arguments
+            .iter()
+            .copied()
+            .chain(["--kubeconfig", kubeconfig.to_str().unwrap()]);
+        muster(&arguments.collect::<Vec<_>>())
+    }
+
+    /// The paths of all files below the root.
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
+        self.files().into_iter().map(|(path, _)| path).collect()
+    }
+
     /// Every file below the root, with its content.
     pub(crate) fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let mut found = Vec::new();

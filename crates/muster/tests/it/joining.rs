@@ -1,6 +1,6 @@
 //! A join from its start to its undoing, on real files and processes.
 
-use crate::harness::{TestServer, muster, stdout_of, text_of, wait_for};
+use crate::harness::{TestServer, stdout_of, text_of, wait_for};
 use std::os::unix::fs::PermissionsExt;
 
 #[test]
@@ -18,7 +18,7 @@ fn a_joined_node_has_kubeadms_files_with_kubeadms_modes() {
             .unwrap_or_else(|error| panic!("{path}: {error}"));
         assert_eq!(metadata.permissions().mode() & 0o777, mode, "{path}");
     }
-    let names: Vec<_> = node.files().into_iter().map(|(path, _)| path).collect();
+    let names = node.paths();
     assert!(
         !names
             .iter()
@@ -52,17 +52,8 @@ fn joining_again_says_so_and_succeeds() {
 fn reset_leaves_nothing_of_a_join() {
     let server = TestServer::start();
     let node = server.join_ready();
-    let kubeconfig = server.kubeconfig();
-    let arguments = [
-        "reset",
-        "--force",
-        "--root",
-        node.root.to_str().unwrap(),
-        "--kubeconfig",
-        kubeconfig.to_str().unwrap(),
-    ];
-    stdout_of(muster(&arguments));
-    let left: Vec<_> = node.files().into_iter().map(|(path, _)| path).collect();
+    stdout_of(node.reset(&server));
+    let left = node.paths();
     assert!(left.is_empty(), "reset left {left:?}");
     assert_eq!(node.processes(), Vec::<String>::new());
     assert_eq!(server.get(&["node", &node.name]), None);

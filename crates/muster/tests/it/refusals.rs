@@ -18,7 +18,7 @@ fn refused(node: &TestNode, endpoint: &str, token: &str, pin: &str, id: &str) ->
         text_of(&output)
     );
     assert!(!output.status.success());
-    let left: Vec<_> = node.files().into_iter().map(|(path, _)| path).collect();
+    let left = node.paths();
     assert!(left.is_empty(), "a refused join left {left:?}");
     output
 }
@@ -162,16 +162,7 @@ fn pending_join(server: &TestServer, node: &TestNode) -> (Running, String) {
     let group = "system:bootstrappers:manual";
     allow_requests(server, group);
     let token = server.token(&["--groups", group]);
-    let pin = server.pin();
-    let flags = [
-        "-o",
-        "json",
-        "--token",
-        &token,
-        "--discovery-token-ca-cert-hash",
-        &pin,
-    ];
-    let mut join = Running::start(&node.join_arguments(&server.address, &flags));
+    let mut join = node.start_join(server, &server.pin(), &token);
     let pending = join.event(|event| event.to_string().contains("kubectl certificate approve"));
     let pending = pending.expect("the join should say which request waits and how to approve it");
     let text = pending.to_string();
@@ -204,6 +195,6 @@ fn a_denied_request_ends_the_join_at_once() {
     assert_eq!(failed["id"], "csr-denied");
     drop(join);
     assert_eq!(server.get(&["node", &node.name]), None);
-    let left: Vec<_> = node.files().into_iter().map(|(path, _)| path).collect();
+    let left = node.paths();
     assert!(left.is_empty(), "a denied join left {left:?}");
 }
