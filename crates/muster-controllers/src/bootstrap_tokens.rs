@@ -39,6 +39,8 @@ struct Tokens {
     secrets: Api<Secret>,
     infos: Api<ConfigMap>,
     known: BTreeMap<String, Known>,
+    /// Whether all tokens are known: until then a signature may be one of a token not yet heard of.
+    complete: bool,
     info: Option<ConfigMap>,
     /// Tokens that this loop saw expire; cluster-info remembers them.
     ended: Vec<(TokenId, Timestamp)>,
@@ -56,6 +58,7 @@ pub(crate) async fn run(client: Client) {
         secrets,
         infos,
         known: BTreeMap::new(),
+        complete: false,
         info: None,
         ended: Vec::new(),
     };
@@ -69,6 +72,7 @@ pub(crate) async fn run(client: Client) {
             change = info_changes.next() => match change {
                 Some(Change::Present(info)) => tokens.info = Some(info),
                 Some(Change::Gone(_)) => tokens.info = None,
+                Some(Change::Listed) => {}
                 None => return,
             },
             () = tokio::time::sleep(sleep) => {}
@@ -82,7 +86,11 @@ impl Tokens {
         let secret = match change {
             Change::Present(secret) => secret,
             Change::Gone(secret) => {
-                self.known.remove(&secret.name_any());
+                self.known.remove(&secret.name);
+                return;
+            }
+            Change::Listed => {
+                self.complete = true;
                 return;
             }
         };
@@ -139,7 +147,7 @@ impl Tokens {
     }
 
     async fn sign(&mut self, now: Timestamp) -> Result<Option<Timestamp>, kube::Error> {
-        let Some(info) = &self.info else {
+        let Some(info) = self.info.as_ref().filter(|_| self.complete) else {
             return Ok(None);
         };
         let object = serde_json::to_value(info).map_err(kube::Error::SerdeError)?;

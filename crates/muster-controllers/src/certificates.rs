@@ -58,6 +58,9 @@ struct Certificates {
     settings: CertificateSettings,
     /// Serving requests that wait for their Node: Node name → names of requests.
     waiting: Mutex<HashMap<String, HashSet<String>>>,
+    /// Uids of requests signed here whose certificate the watch has not shown yet: an older event of
+    /// them is no reason to sign again.
+    signed: Mutex<HashSet<String>>,
     again: mpsc::UnboundedSender<String>,
 }
 
@@ -79,6 +82,7 @@ pub(crate) async fn run(client: Client, settings: CertificateSettings) {
         requests,
         settings,
         waiting: Mutex::new(HashMap::new()),
+        signed: Mutex::new(HashSet::new()),
         again,
     });
     let work = keyed::run(controller.items(named), LIMIT, |item: Item| {
@@ -89,12 +93,20 @@ pub(crate) async fn run(client: Client, settings: CertificateSettings) {
 }
 
 impl Certificates {
-    fn items(&self, named: mpsc::UnboundedReceiver<String>) -> impl Stream<Item = Keyed> + use<> {
+    fn items(
+        self: &Arc<Self>,
+        named: mpsc::UnboundedReceiver<String>,
+    ) -> impl Stream<Item = Keyed> + use<> {
+        let controller = Arc::clone(self);
         let seen = changes(self.requests.clone(), watcher::Config::default())
-            .filter_map(|change| {
+            .filter_map(move |change| {
                 future::ready(match change {
                     Change::Present(csr) => Some((csr.name_any(), Item::Seen(Arc::new(csr)))),
-                    Change::Gone(_) => None,
+                    Change::Gone(former) => {
+                        controller.signed.lock().remove(&former.uid);
+                        None
+                    }
+                    Change::Listed => None,
                 })
             })
             .boxed();
@@ -163,17 +175,13 @@ impl Certificates {
     /// Takes one decision and carries it out.
     async fn step(&self, name: &str, csr: CertificateSigningRequest) -> Result<Step, kube::Error> {
         let now = Timestamp::now();
-        let facts = self.facts(&csr).await?;
+        if self.is_signed_already(&csr) {
+            return Ok(Step::Stop(Outcome::Done));
+        }
+        let facts = self.facts(name, &csr).await?;
         let next = match decide(&csr, &facts, self.settings.longest_life, now) {
-            Decision::Nothing => Step::Stop(Outcome::Done),
-            Decision::WaitForNode(node) => {
-                self.waiting
-                    .lock()
-                    .entry(node)
-                    .or_default()
-                    .insert(name.to_owned());
-                Step::Stop(Outcome::Done)
-            }
+            // What waits was noted before its Node was read.
+            Decision::Nothing | Decision::WaitForNode(_) => Step::Stop(Outcome::Done),
             Decision::Approve(reasons) => match self.first_allowed(&csr, reasons).await? {
                 Some(reason) => Step::Next(Box::new(self.approve(name, csr, reason, now).await?)),
                 None => {
@@ -200,14 +208,39 @@ impl Certificates {
         Ok(next)
     }
 
+    /// Whether this is the state of a request from before it was signed here.
+    fn is_signed_already(&self, csr: &CertificateSigningRequest) -> bool {
+        let Some(uid) = csr.uid() else { return false };
+        let shown = csr
+            .status
+            .as_ref()
+            .is_some_and(|status| status.certificate.is_some());
+        let mut signed = self.signed.lock();
+        if shown {
+            signed.remove(&uid);
+            return false;
+        }
+        signed.contains(&uid)
+    }
+
     /// What the decision needs beyond the request itself.
-    async fn facts(&self, csr: &CertificateSigningRequest) -> Result<Facts, kube::Error> {
+    async fn facts(
+        &self,
+        name: &str,
+        csr: &CertificateSigningRequest,
+    ) -> Result<Facts, kube::Error> {
         let Some(node) = decide::serving_node(csr) else {
             return Ok(Facts::default());
         };
         if !self.settings.approve_kubelet_serving {
             return Ok(Facts::default());
         }
+        // Noted before the Node is read: a change right after the reading must wake the request.
+        self.waiting
+            .lock()
+            .entry(node.clone())
+            .or_default()
+            .insert(name.to_owned());
         let found = Api::<Node>::all(self.client.clone()).get_opt(&node).await?;
         Ok(Facts {
             approve_kubelet_serving: true,
@@ -298,10 +331,13 @@ impl Certificates {
         };
         let pem = ByteString(certificate.to_pem().into_bytes());
         csr.status.get_or_insert_default().certificate = Some(pem);
-        self.requests
+        let written = self
+            .requests
             .replace_status(name, &PostParams::default(), &csr)
-            .await
-            .map(|_| ())
+            .await?;
+        // The event of this very write takes the note away again.
+        self.signed.lock().extend(written.uid());
+        Ok(())
     }
 
     async fn fail(

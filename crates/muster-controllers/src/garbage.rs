@@ -136,10 +136,8 @@ impl Collector {
                 Some(uid) => graph.on_present(&uid, item_of(index, &object)),
                 None => Vec::new(),
             },
-            Change::Gone(object) => object
-                .uid()
-                .map(|uid| graph.on_gone(&uid))
-                .unwrap_or_default(),
+            Change::Gone(former) => graph.on_gone(&former.uid),
+            Change::Listed => Vec::new(),
         }
     }
 
@@ -182,7 +180,7 @@ impl Collector {
     async fn check_owners(&self, uid: &str, item: &Item) -> Result<(), kube::Error> {
         let mut living = Vec::new();
         for owner in &item.owners {
-            if self.exists(owner, item.namespace.as_deref()).await? {
+            if self.standing(owner, item.namespace.as_deref()).await? != Standing::Gone {
                 living.push(owner.uid.clone());
             }
         }
@@ -201,20 +199,32 @@ impl Collector {
             .await
     }
 
-    /// Asks the API. A kind that nobody serves is never taken for a missing owner.
-    async fn exists(&self, owner: &Owner, namespace: Option<&str>) -> Result<bool, kube::Error> {
+    /// Asks the API. A kind that nobody serves is never taken for a missing owner, nor is one that
+    /// cannot be looked up: what lives in no namespace cannot say in which one its owner does.
+    async fn standing(
+        &self,
+        owner: &Owner,
+        namespace: Option<&str>,
+    ) -> Result<Standing, kube::Error> {
         let served = self
             .resources
             .iter()
             .find(|one| is_kind(&one.resource, owner));
-        let Some(resource) = served else {
-            return Ok(true);
+        let Some(resource) = served.filter(|one| namespace.is_some() || !one.namespaced) else {
+            return Ok(Standing::Lives);
         };
         let api = self.api_of(resource, namespace);
         let found = api.get_metadata_opt(&owner.name).await?;
-        Ok(found
-            .and_then(|object| object.uid())
-            .is_some_and(|uid| uid == owner.uid))
+        let Some(found) = found.filter(|object| object.uid().as_deref() == Some(&owner.uid)) else {
+            return Ok(Standing::Gone);
+        };
+        let leaving = found.metadata.deletion_timestamp.is_some()
+            && found.finalizers().iter().any(|one| one == FOREGROUND);
+        Ok(if leaving {
+            Standing::Leaves
+        } else {
+            Standing::Lives
+        })
     }
 
     async fn delete(
@@ -270,10 +280,7 @@ impl Collector {
     async fn delete_dependents(&self, uid: &str, item: &Item) -> Result<(), kube::Error> {
         let dependents = self.graph.lock().dependents(uid);
         for (dependent, known) in dependents.iter().filter(|(_, known)| !known.deleting) {
-            match self
-                .delete(dependent, known, PropagationPolicy::Foreground)
-                .await
-            {
+            match self.let_go(uid, dependent, known).await {
                 Err(error) if !is_outdated(&error) => return Err(error),
                 _ => {}
             }
@@ -282,6 +289,16 @@ impl Collector {
             return Ok(());
         }
         self.remove_finalizer(uid, item, FOREGROUND).await
+    }
+
+    /// Deletes a dependent together with its owner, unless another owner wants it to stay.
+    async fn let_go(&self, owner: &str, uid: &str, item: &Item) -> Result<(), kube::Error> {
+        for other in item.owners.iter().filter(|other| other.uid != owner) {
+            if self.standing(other, item.namespace.as_deref()).await? == Standing::Lives {
+                return self.keep_owners(uid, item, |one| one.uid != owner).await;
+            }
+        }
+        self.delete(uid, item, PropagationPolicy::Foreground).await
     }
 
     async fn orphan(&self, uid: &str, item: &Item) -> Result<(), kube::Error> {
@@ -319,6 +336,17 @@ impl Collector {
             .await
             .map(|_| ())
     }
+}
+
+/// What has become of an owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// It is there, or nobody can tell.
+    Lives,
+    /// It waits for its dependents to be gone, and then goes itself.
+    Leaves,
+    /// It is not there, or it is another one of the same name.
+    Gone,
 }
 
 /// Whether `resource` is the kind of `owner`, in whatever version.

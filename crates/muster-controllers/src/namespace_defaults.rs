@@ -48,8 +48,8 @@ fn namespaces_to_furnish(client: Client) -> impl Stream<Item = (String, String)>
     let accounts = changes(Api::<ServiceAccount>::all(client.clone()), accounts)
         .filter_map(|change| {
             future::ready(match change {
-                Change::Gone(account) => account.namespace(),
-                Change::Present(_) => None,
+                Change::Gone(account) => account.namespace,
+                Change::Present(_) | Change::Listed => None,
             })
         })
         .boxed();
@@ -57,7 +57,9 @@ fn namespaces_to_furnish(client: Client) -> impl Stream<Item = (String, String)>
     let maps = changes(Api::<ConfigMap>::all(client), maps)
         .filter_map(|change| {
             future::ready(match change {
-                Change::Gone(map) | Change::Present(map) => map.namespace(),
+                Change::Gone(map) => map.namespace,
+                Change::Present(map) => map.namespace(),
+                Change::Listed => None,
             })
         })
         .boxed();

@@ -82,12 +82,14 @@ pub(crate) async fn run(client: Client, settings: NodeLifecycleSettings) {
         tokio::select! {
             change = nodes.next() => match change {
                 Some(Change::Present(node)) => lifecycle.on_node(node).await,
-                Some(Change::Gone(node)) => lifecycle.forget(&node.name_any()),
+                Some(Change::Gone(node)) => lifecycle.forget(&node.name),
+                Some(Change::Listed) => {}
                 None => return,
             },
             change = leases.next() => match change {
                 Some(Change::Present(lease)) => lifecycle.on_lease(&lease).await,
-                Some(Change::Gone(lease)) => { lifecycle.renewals.remove(&lease.name_any()); }
+                Some(Change::Gone(lease)) => { lifecycle.renewals.remove(&lease.name); }
+                Some(Change::Listed) => {}
                 None => return,
             },
             () = sleep_until(next), if next.is_some() => lifecycle.on_due().await,
@@ -108,7 +110,8 @@ impl Lifecycle {
         let now = Instant::now();
         match self.known.get_mut(&name) {
             Some(watched) => {
-                if heartbeat > watched.heartbeat {
+                // Any other time is a sign of life: a clock that was set back is no silence.
+                if heartbeat != watched.heartbeat {
                     watched.seen_at = now;
                     watched.heartbeat = heartbeat;
                 }
