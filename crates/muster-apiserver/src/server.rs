@@ -175,10 +175,11 @@ impl Parts {
         let metrics = Arc::new(Metrics::new(
             Arc::clone(cache),
             Box::new(move |info| {
-                info.resource.as_ref().is_some_and(|resource| {
-                    known
-                        .find(&resource.group, &resource.version, &resource.resource)
-                        .is_some()
+                info.resource.as_ref().is_some_and(|asked| {
+                    let found = known.find(&asked.group, &asked.version, &asked.resource);
+                    let sub = asked.subresource.as_deref();
+                    found
+                        .is_some_and(|found| sub.is_none_or(|sub| found.subresource(sub).is_some()))
                 })
             }),
         ));

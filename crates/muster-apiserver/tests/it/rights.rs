@@ -137,8 +137,28 @@ async fn a_method_that_is_none_does_not_make_a_collection_of_one_object() {
         }
     }
     assert!(names(&cluster.admin().get(path).await.ok()).contains(&"b".to_owned()));
+}
+
+#[tokio::test]
+async fn strangers_invent_no_labels_of_metrics() {
+    let cluster = Cluster::start().await;
+    let stranger = UserInfo::new("system:anonymous", ["system:unauthenticated"]);
+    for (method, path) in [
+        ("BREW", "/api/v1/nodes/n"),
+        ("BREW", "/brewed"),
+        ("GET", "/api/v1/nodes/n/brewed"),
+        ("GET", "/api/v1/brewed"),
+        ("GET", "/apis/brewed/v1/nodes"),
+    ] {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        cluster
+            .user(stranger.clone())
+            .call(method, path, &[], "")
+            .await;
+    }
     let metrics = cluster.admin().get("/metrics").await.text();
-    assert!(metrics.contains("verb=\"OTHER\"") && !metrics.contains("BREW"));
+    assert!(metrics.contains("verb=\"OTHER\""));
+    assert!(!metrics.to_lowercase().contains("brew"), "{metrics}");
 }
 
 #[tokio::test]
