@@ -36,7 +36,7 @@ use crate::{
 };
 
 pub use config::{Config, StartError};
-use default_objects::make_default_objects;
+use default_objects::{keep_default_objects, make_default_objects};
 
 /// How long connections may finish when the server stops.
 const SHUTDOWN: Duration = Duration::from_secs(10);
@@ -119,7 +119,7 @@ impl ApiServer {
             _feed: feed,
         };
         let objects = default_objects(&running.bootstrap_settings(&config, reached));
-        make_default_objects(&parts.registry, &parts.catalogue, objects).await?;
+        make_default_objects(&parts.registry, &parts.catalogue, objects.clone()).await?;
         running.health.set_bootstrapped();
         background::start(
             &config.store,
@@ -128,6 +128,11 @@ impl ApiServer {
             &running.stop,
             &running.tracker,
         );
+        let keeping = keep_default_objects(parts.registry, parts.catalogue, objects);
+        let stop = running.stop.clone();
+        running
+            .tracker
+            .spawn(stop.run_until_cancelled_owned(keeping));
         running.renew_certificate(config.data_dir, settings, certificate);
         Ok(running)
     }

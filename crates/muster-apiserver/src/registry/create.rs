@@ -44,7 +44,9 @@ impl Registry {
                 meta::set_name(&mut attempt, &generated_name(&base));
             }
             let attempt = self.prepare_new(call, attempt)?;
-            if let Some(stored) = self.insert_new(call, &attempt, options).await? {
+            let inserted = self.insert_new(call, &attempt, options).await;
+            self.release_addresses(call, &attempt);
+            if let Some(stored) = inserted? {
                 return Ok(stored);
             }
             if base.is_empty() {
@@ -67,8 +69,16 @@ impl Registry {
         if errors.is_empty() {
             return Ok(object);
         }
+        self.release_addresses(call, &object);
         let name = meta::name(&object);
         Err(Status::invalid(&call.resource.group, &call.resource.kind, name, &errors).into())
+    }
+
+    /// Addresses and ports given out for a service need no more remembering: it is stored or refused.
+    pub(super) fn release_addresses(&self, call: &Call<'_>, object: &Value) {
+        if call.is("", "services") && call.sub.is_none() {
+            self.addresses.release(object);
+        }
     }
 
     async fn insert_new(

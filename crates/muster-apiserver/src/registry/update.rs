@@ -90,9 +90,12 @@ impl Registry {
                 return Ok(Outcome::Stored(stored));
             }
             if options.dry_run {
+                self.release_addresses(call, &new);
                 return dry_state(&stored, &new).map(Outcome::Stored);
             }
-            match self.replace(call, &stored, &new).await? {
+            let replaced = self.replace(call, &stored, &new).await;
+            self.release_addresses(call, &new);
+            match replaced? {
                 Ok(done) => return Ok(Outcome::Stored(done)),
                 Err(newer) => stored = newer.ok_or_else(|| call.not_found())?,
             }
@@ -113,6 +116,7 @@ impl Registry {
         if errors.is_empty() {
             return Ok(());
         }
+        self.release_addresses(call, new);
         let (group, kind) = (&call.resource.group, &call.resource.kind);
         Err(Status::invalid(group, kind, call.name(), &errors).into())
     }

@@ -1,7 +1,9 @@
 //! The objects that every cluster begins with: made where they are missing, brought up to date where they
-//! follow the program, all at once.
+//! follow the program, all at once; and those without which nothing works are made again when they go.
 //!
 //! Refuses to know: which objects these are.
+
+use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
@@ -19,6 +21,8 @@ use crate::{
 
 /// How many are made at once.
 const WIDTH: usize = 64;
+/// How often those that a cluster cannot do without are looked for.
+const KEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// Makes the objects that are not there yet: namespaces first, then everything else at once.
 pub(super) async fn make_default_objects(
@@ -39,6 +43,27 @@ pub(super) async fn make_default_objects(
         }
     }
     Ok(())
+}
+
+/// Makes the first namespaces and the server's own service again whenever somebody has deleted them, as
+/// kube-apiserver does (`systemnamespaces`, `kubernetesservice`); other objects may stay deleted.
+pub(super) async fn keep_default_objects(
+    registry: Arc<Registry>,
+    catalogue: Arc<ResourceCatalogue>,
+    mut objects: Vec<Value>,
+) {
+    objects.retain(|object| {
+        let own_service = ("default", "kubernetes");
+        meta::kind(object) == "Namespace"
+            || (meta::namespace(object), meta::name(object)) == own_service
+    });
+    loop {
+        tokio::time::sleep(KEEP_EVERY).await;
+        let made = make_default_objects(&registry, &catalogue, objects.clone()).await;
+        if let Err(error) = made {
+            tracing::warn!(%error, "the cluster's first objects cannot be kept");
+        }
+    }
 }
 
 async fn make_default(

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{CONFIG_MAPS, Cluster, config_map, names};
+use crate::harness::{CONFIG_MAPS, Cluster, config_map, names, told};
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
@@ -181,4 +181,26 @@ async fn a_collection_is_deleted_by_selector() {
             .ok(),
     );
     assert_eq!(left, ["b"]);
+}
+
+#[tokio::test]
+async fn the_servers_own_service_comes_back_when_somebody_deletes_it() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let services = "/api/v1/namespaces/default/services";
+    let made = admin.get(&format!("{services}/kubernetes")).await.ok();
+    let mut watch = admin
+        .watch(&format!(
+            "{services}?watch=true&resourceVersion={}",
+            made["metadata"]["resourceVersion"].as_str().unwrap()
+        ))
+        .await;
+    admin
+        .delete(&format!("{services}/kubernetes"), &Value::Null)
+        .await
+        .ok();
+    assert_eq!(watch.tell().await, told("DELETED", "kubernetes"));
+    assert_eq!(watch.tell().await, told("ADDED", "kubernetes"));
+    let again = admin.get(&format!("{services}/kubernetes")).await.ok();
+    assert_eq!(again["spec"]["clusterIP"], made["spec"]["clusterIP"]);
 }

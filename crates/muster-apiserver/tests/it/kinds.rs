@@ -279,3 +279,26 @@ async fn a_lease_is_made_by_replacing_it_unless_a_lost_one_is_meant() {
         404
     );
 }
+
+#[tokio::test]
+async fn an_address_is_free_again_after_a_rehearsal_a_refusal_and_a_deletion() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let services = "/api/v1/namespaces/default/services";
+    let service = |port: i64| {
+        json!({"metadata": {"name": "s"}, "spec": {"clusterIP": "10.96.0.77",
+        "type": "NodePort", "ports": [{"port": port, "nodePort": 30_777}]}})
+    };
+    let rehearsal = admin
+        .post(&format!("{services}?dryRun=All"), &service(80))
+        .await;
+    assert_eq!(rehearsal.code, 201, "{}", rehearsal.text());
+    assert_eq!(admin.post(services, &service(99_999)).await.code, 422);
+    admin.post(services, &service(80)).await.ok();
+    let mut other = service(80);
+    other["metadata"]["name"] = json!("other");
+    assert_eq!(admin.post(services, &other).await.code, 422, "it is taken");
+    let path = format!("{services}/s");
+    admin.delete(&path, &serde_json::Value::Null).await.ok();
+    admin.post(services, &other).await.ok();
+}

@@ -103,6 +103,19 @@ impl ServiceAddresses {
         Ok(())
     }
 
+    /// What was given out for this service is seen in it from now on, or was not needed after all.
+    pub(in super::super) fn release(&self, service: &Value) {
+        let address = meta::str_at(service, &["spec", "clusterIP"])
+            .and_then(|address| address.parse::<Ipv4Addr>().ok());
+        let mut given = self.given.lock();
+        if let Some(address) = address {
+            given.addresses.remove(&u32::from(address));
+        }
+        for port in node_ports(service) {
+            given.ports.remove(&port);
+        }
+    }
+
     fn taken(&self) -> (HashSet<u32>, HashSet<u16>) {
         let services = self.cache.resource("", "services").snapshot(None, None, 0);
         let mut addresses = HashSet::new();
