@@ -10,6 +10,8 @@ mod certificates;
 mod events;
 mod failure;
 mod garbage;
+#[cfg(test)]
+mod harness;
 mod keyed;
 mod manager;
 mod namespace;

@@ -49,6 +49,13 @@ async fn settle(client: &Client, namespace: Namespace) -> Outcome {
         return Outcome::Done;
     }
     let name = namespace.name_any();
+    // The event may be an old one; another namespace of the same name is none of its business.
+    let now = Api::<Namespace>::all(client.clone()).get_opt(&name).await;
+    let namespace = match now {
+        Ok(Some(now)) if now.uid() == namespace.uid() && is_to_be_emptied(&now) => now,
+        Ok(_) => return Outcome::Done,
+        Err(error) => return outcome_of::<()>("reading a namespace", &name, Err(error)),
+    };
     match empty(client, &name).await {
         Ok(remaining) if remaining.is_empty() => outcome_of(
             "finalizing a namespace",
@@ -141,4 +148,39 @@ async fn report(
     api.replace_status(&name, &PostParams::default(), &namespace)
         .await
         .map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harness::client;
+    use serde_json::{Value, json};
+
+    fn namespace(uid: &str, deleted: Option<&str>) -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "Namespace",
+            "metadata": {"name": "n", "uid": uid, "deletionTimestamp": deleted},
+            "spec": {"finalizers": ["kubernetes"]},
+        })
+    }
+
+    const THEN: Option<&str> = Some("2026-11-21T08:00:00Z");
+
+    #[tokio::test]
+    async fn an_old_event_empties_no_newer_namespace_of_the_same_name() {
+        let event = serde_json::from_value(namespace("old", THEN)).expect("a namespace");
+        for newer in [
+            Some(namespace("new", None)),
+            Some(namespace("new", THEN)),
+            None,
+        ] {
+            let (client, asked) =
+                client(move |path| newer.clone().filter(|_| path == "/api/v1/namespaces/n"));
+            assert_eq!(
+                settle(&client, Namespace::clone(&event)).await,
+                Outcome::Done
+            );
+            assert_eq!(*asked.lock(), ["GET /api/v1/namespaces/n"]);
+        }
+    }
 }

@@ -79,16 +79,19 @@ pub(crate) async fn run(client: Client, settings: NodeLifecycleSettings) {
     };
     loop {
         let next = lifecycle.due.first().map(|(at, _)| *at);
+        // Signs of life that have arrived come first: while writes about many lost nodes took their time,
+        // the others have spoken and only wait to be heard.
         tokio::select! {
-            change = nodes.next() => match change {
-                Some(Change::Present(node)) => lifecycle.on_node(node).await,
-                Some(Change::Gone(node)) => lifecycle.forget(&node.name),
-                Some(Change::Listed) => {}
-                None => return,
-            },
+            biased;
             change = leases.next() => match change {
                 Some(Change::Present(lease)) => lifecycle.on_lease(&lease).await,
                 Some(Change::Gone(lease)) => { lifecycle.renewals.remove(&lease.name); }
+                Some(Change::Listed) => {}
+                None => return,
+            },
+            change = nodes.next() => match change {
+                Some(Change::Present(node)) => lifecycle.on_node(node).await,
+                Some(Change::Gone(node)) => lifecycle.forget(&node.name),
                 Some(Change::Listed) => {}
                 None => return,
             },
@@ -157,13 +160,10 @@ impl Lifecycle {
         self.due.retain(|(_, due)| due != name);
     }
 
+    /// Looks at the node that is due first, and at no other: between two of them there must be time to hear
+    /// who has spoken meanwhile.
     async fn on_due(&mut self) {
-        let now = Instant::now();
-        while let Some((at, name)) = self.due.first().cloned() {
-            if at > now {
-                return;
-            }
-            self.due.pop_first();
+        if let Some((_, name)) = self.due.pop_first() {
             self.look_at(&name).await;
         }
     }
@@ -245,3 +245,43 @@ fn ready_heartbeat(node: &Node) -> Option<Timestamp> {
 
 /// The pause that upstream leaves before it believes a fresh node without any condition to be lost.
 pub(crate) const STARTUP_GRACE: SignedDuration = SignedDuration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harness::client;
+
+    #[tokio::test]
+    async fn between_two_lost_nodes_others_are_heard() {
+        let (client, _) = client(|_| None);
+        let mut lifecycle = Lifecycle {
+            announcements: Api::namespaced(client.clone(), announce::EVENT_NAMESPACE),
+            nodes: Api::all(client),
+            settings: NodeLifecycleSettings::default(),
+            known: HashMap::new(),
+            renewals: HashMap::new(),
+            due: BTreeSet::new(),
+        };
+        let now = Instant::now();
+        for name in ["a", "b", "c"] {
+            let mut node = Node::default();
+            node.metadata.name = Some(name.to_owned());
+            let watched = Watched {
+                node,
+                seen_at: now,
+                heartbeat: None,
+            };
+            lifecycle.known.insert(name.to_owned(), watched);
+            lifecycle.due.insert((now, name.to_owned()));
+        }
+        lifecycle.on_due().await;
+        let still_due: Vec<&str> = lifecycle
+            .due
+            .iter()
+            .filter(|(at, _)| *at <= now)
+            .map(|(_, name)| name.as_str())
+            .collect();
+        assert_eq!(still_due, ["b", "c"]);
+        assert_eq!(lifecycle.due.len(), 3);
+    }
+}
