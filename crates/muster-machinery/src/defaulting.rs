@@ -1,9 +1,9 @@
 //! What the server fills in when a client leaves it out.
 //!
-//! [`apply`] sets the values of upstream's versioned defaults: it is idempotent and runs on create and on
-//! update. [`prepare_create`] does what a kind's create strategy does: the first status, and text that is
-//! only a way of writing something else (`stringData`). Nothing here needs another object, a clock or
-//! randomness; addresses, ports and tokens are assigned by the API server.
+//! [`apply`] sets the values of upstream's versioned defaults, and turns text that is only a way of writing
+//! something else (`stringData`) into what it stands for: it is idempotent and runs on create and on update.
+//! [`prepare_create`] does what a kind's create strategy does: the first status. Nothing here needs another
+//! object, a clock or randomness; addresses, ports and tokens are assigned by the API server.
 
 use serde_json::Value;
 
@@ -14,6 +14,7 @@ mod created;
 mod fill;
 mod network;
 mod pod;
+mod secret;
 mod workload;
 
 pub use created::{pod_qos_class, prepare_create};
@@ -34,6 +35,10 @@ fn core(kind: &str, object: &mut Value) {
         "PodTemplate" => pod::template(object.get_mut("template")),
         "ReplicationController" => workload::apply(kind, object),
         "Service" | "Endpoints" => network::apply(kind, object),
+        "Secret" => {
+            secret::merge_string_data(object);
+            config::apply(kind, object);
+        }
         _ => config::apply(kind, object),
     }
 }

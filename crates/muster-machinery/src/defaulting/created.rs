@@ -1,7 +1,5 @@
 //! What a kind's create strategy does: the first status, and fields that are set once.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::fill::{child, each, existing, fill};
@@ -32,7 +30,6 @@ pub fn prepare_create(resource: &Resource, object: &mut Value) {
         metadata.remove("generation");
     }
     match (&*resource.group, &*resource.kind) {
-        ("", "Secret") => merge_string_data(object),
         ("", "Namespace") => namespace(object),
         ("", "Pod") => {
             object["status"] = json!({"phase": "Pending", "qosClass": pod_qos_class(object)});
@@ -63,23 +60,6 @@ fn has_generation(resource: &Resource) -> bool {
         | "flowcontrol.apiserver.k8s.io" => true,
         "resource.k8s.io" => resource.kind == "DeviceClass" || resource.kind == "ResourceSlice",
         _ => resource.kind == "CSIDriver" || resource.kind == "PriorityClass",
-    }
-}
-
-/// `stringData` is write-only: each entry becomes base64 in `data`.
-fn merge_string_data(secret: &mut Value) {
-    let Some(map) = secret.as_object_mut() else {
-        return;
-    };
-    let Some(Value::Object(texts)) = map.remove("stringData") else {
-        return;
-    };
-    let Some(data) = child(secret, "data").and_then(Value::as_object_mut) else {
-        return;
-    };
-    for (key, text) in texts {
-        let encoded = STANDARD.encode(text.as_str().unwrap_or(""));
-        data.insert(key, encoded.into());
     }
 }
 

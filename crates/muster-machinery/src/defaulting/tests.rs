@@ -130,6 +130,14 @@ fn string_data_becomes_data() {
 }
 
 #[test]
+fn string_data_becomes_data_when_a_secret_is_changed_too() {
+    let secrets = resources::find_preferred_kind("", "Secret").unwrap();
+    let mut secret = json!({"data": {"a": "MQ=="}, "stringData": {"a": "2"}, "type": "x/y"});
+    apply(secrets, &mut secret);
+    assert_eq!(secret, json!({"data": {"a": "Mg=="}, "type": "x/y"}));
+}
+
+#[test]
 fn a_status_sent_on_create_is_dropped_except_a_nodes() {
     let deployment =
         json!({"spec": {"template": {"spec": {"containers": []}}}, "status": {"replicas": 9}});
