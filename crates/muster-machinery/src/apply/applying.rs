@@ -12,7 +12,8 @@ use super::element::same;
 use super::extract::{check, field_set, is_shallow};
 use super::field_set::FieldSet;
 use super::managed::{self, Managed, Manager, Operation, Owned};
-use super::merge::{merge, remove};
+use super::merge::{Emptied, merge, remove};
+use super::tracking::Taken;
 use super::typing::Type;
 use super::{FieldManager, MAX_DEPTH, last_applied};
 use crate::gvk::split_api_version;
@@ -105,20 +106,18 @@ impl FieldManager<'_> {
             _ => None,
         };
         let Some(allowed) = allowed else {
-            return Err(ApplyError::Conflicts(conflicts));
+            return Err(ApplyError::Conflicts(Conflicts::of(&conflicts)));
         };
-        let is_other = |path: &super::Path| !allowed.contains(&path.0);
-        let left: Vec<_> = conflicts
-            .0
+        let left: Taken = conflicts
             .into_iter()
-            .filter(|conflict| is_other(&conflict.path))
+            .map(|(manager, taken)| (manager, taken.difference(&allowed)))
+            .filter(|(_, taken)| !taken.is_empty())
             .collect();
         if left.is_empty() {
-            return self
-                .apply_once(live, config, ty, managed, true)
-                .map_err(ApplyError::Conflicts);
+            let forced = self.apply_once(live, config, ty, managed, true);
+            return forced.map_err(|taken| ApplyError::Conflicts(Conflicts::of(&taken)));
         }
-        Err(ApplyError::Conflicts(Conflicts(left)))
+        Err(ApplyError::Conflicts(Conflicts::of(&left)))
     }
 
     fn apply_once(
@@ -128,7 +127,7 @@ impl FieldManager<'_> {
         ty: Type<'_>,
         mut managed: Managed,
         force: bool,
-    ) -> Result<(Value, Managed), Conflicts> {
+    ) -> Result<(Value, Managed), Taken> {
         self.reconcile(&mut managed);
         let applier = Manager::new(
             self.manager,
@@ -184,7 +183,7 @@ impl FieldManager<'_> {
         let ty = self.root(version)?;
         let merged_there = self.typing.convert(merged, self.kind, here, version)?;
         let last_fields = last.fields.ensure_named_fields(ty);
-        let mut pruned = remove(&merged_there, &last_fields, ty).unwrap_or_default();
+        let mut pruned = remove(&merged_there, &last_fields, ty, Emptied::Null);
 
         let mut claims: BTreeMap<&str, FieldSet> = BTreeMap::new();
         for owned in managed.0.values() {
@@ -208,7 +207,7 @@ impl FieldManager<'_> {
             .ensure_named_fields(ty)
             .difference(&kept)
             .intersection(&last_fields);
-        let pruned = remove(&merged_there, &gone, ty)?;
+        let pruned = remove(&merged_there, &gone, ty, Emptied::Empty);
         let back = self.typing.convert(&pruned, self.kind, version, here)?;
         Some(back.into_owned())
     }
@@ -228,7 +227,7 @@ impl FieldManager<'_> {
         let named = |set: FieldSet| set.ensure_named_fields(ty);
         let kept = named(field_set(&pruned, ty)).union(&named(claim.clone()));
         let gone = named(field_set(&merged, ty)).difference(&kept);
-        let restored = remove(&merged, &gone, ty)?;
+        let restored = remove(&merged, &gone, ty, Emptied::Null);
         let back = self
             .typing
             .convert(&restored, self.kind, claimed_in, version)?;

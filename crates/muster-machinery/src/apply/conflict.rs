@@ -16,30 +16,51 @@ pub struct Conflict {
     pub path: Path,
 }
 
-/// All fields that an apply would take from others; never empty. Apply with force to take them.
+/// More bytes of paths than this are not told.
+const MAX_TOLD: usize = 256 * 1024;
+
+/// The fields that an apply would take from others; never empty. Apply with force to take them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Conflicts(pub Vec<Conflict>);
+pub struct Conflicts {
+    told: Vec<Conflict>,
+    total: usize,
+}
 
 impl Conflicts {
     pub(super) fn of(sets: &BTreeMap<Manager, FieldSet>) -> Self {
-        let of_manager = |(manager, set): (&Manager, &FieldSet)| {
-            let conflict = |path| Conflict {
-                manager: manager.clone(),
-                path,
-            };
-            set.paths().into_iter().map(conflict).collect::<Vec<_>>()
-        };
-        Self(sets.iter().flat_map(of_manager).collect())
+        let mut left = MAX_TOLD;
+        let mut told = Vec::new();
+        for (manager, set) in sets {
+            set.visit(&mut Vec::new(), &mut |path| {
+                let length: usize = path.iter().map(|step| step.to_string().len()).sum();
+                left = left.saturating_sub(length);
+                if left > 0 || told.is_empty() {
+                    told.push(Conflict {
+                        manager: manager.clone(),
+                        path: Path(path.to_vec()),
+                    });
+                }
+                left > 0
+            });
+        }
+        let total = sets.values().map(FieldSet::len).sum();
+        Self { told, total }
+    }
+
+    /// The conflicts, by manager; of very many, the first.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Conflict] {
+        &self.told
     }
 
     /// The message of kube-apiserver.
     #[must_use]
     pub fn message(&self) -> String {
-        if let [Conflict { manager, path }] = self.0.as_slice() {
+        if let ([Conflict { manager, path }], 1) = (self.told.as_slice(), self.total) {
             return format!("Apply failed with 1 conflict: conflict with {manager}: {path}");
         }
         let mut of_managers: BTreeMap<&Manager, Vec<&Path>> = BTreeMap::new();
-        for conflict in &self.0 {
+        for conflict in &self.told {
             let paths = of_managers.entry(&conflict.manager).or_default();
             paths.push(&conflict.path);
         }
@@ -48,9 +69,12 @@ impl Conflicts {
             lines.push(format!("conflicts with {manager}:"));
             lines.extend(paths.iter().map(|path| format!("- {path}")));
         }
+        if self.total > self.told.len() {
+            lines.push(format!("and {} more", self.total - self.told.len()));
+        }
         format!(
             "Apply failed with {} conflicts: {}",
-            self.0.len(),
+            self.total,
             lines.join("\n")
         )
     }
@@ -63,7 +87,7 @@ impl Conflicts {
             message: format!("conflict with {}", conflict.manager),
             field: conflict.path.to_string(),
         };
-        Status::apply_conflict(self.0.iter().map(cause).collect(), &self.message())
+        Status::apply_conflict(self.told.iter().map(cause).collect(), &self.message())
     }
 }
 

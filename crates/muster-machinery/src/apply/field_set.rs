@@ -21,6 +21,16 @@ pub(super) struct Node {
 }
 
 impl Node {
+    /// A member without members below.
+    pub(super) const fn leaf() -> Self {
+        Self {
+            member: true,
+            below: FieldSet {
+                nodes: BTreeMap::new(),
+            },
+        }
+    }
+
     fn kept(self) -> Option<Self> {
         (self.member || !self.below.is_empty()).then_some(self)
     }
@@ -93,25 +103,45 @@ impl FieldSet {
         (!node.below.is_empty()).then_some(&node.below)
     }
 
-    /// All members, parents before their children.
+    /// All members, parents before their children. Each path is a copy: a set with long paths is large in this form.
     #[must_use]
     pub fn paths(&self) -> Vec<Path> {
         let mut paths = Vec::new();
-        self.collect(&mut Vec::new(), &mut paths);
+        self.visit(&mut Vec::new(), &mut |path| {
+            paths.push(Path(path.to_vec()));
+            true
+        });
         paths
     }
 
-    fn collect(&self, prefix: &mut Vec<PathElement>, paths: &mut Vec<Path>) {
+    /// Calls for each member until told to stop; returns whether it came to the end.
+    pub(super) fn visit(
+        &self,
+        prefix: &mut Vec<PathElement>,
+        call: &mut dyn FnMut(&[PathElement]) -> bool,
+    ) -> bool {
         // Members of one level come before the children of the level, as upstream lists them.
-        for (element, _) in self.nodes.iter().filter(|(_, node)| node.member) {
+        let members = self.nodes.iter().filter(|(_, node)| node.member);
+        let mut goes_on = true;
+        for (element, _) in members {
             prefix.push(element.clone());
-            paths.push(Path(prefix.clone()));
+            goes_on = goes_on && call(prefix);
             prefix.pop();
         }
-        for (element, node) in &self.nodes {
-            prefix.push(element.clone());
-            node.below.collect(prefix, paths);
-            prefix.pop();
+        for (element, node) in self.nodes.iter().filter(|(_, n)| !n.below.is_empty()) {
+            if goes_on {
+                prefix.push(element.clone());
+                goes_on = node.below.visit(prefix, call);
+                prefix.pop();
+            }
+        }
+        goes_on
+    }
+
+    /// Puts what is known of one step in its place; nothing when that is nothing.
+    pub(super) fn put(&mut self, element: PathElement, node: Node) {
+        if let Some(node) = node.kept() {
+            self.nodes.insert(element, node);
         }
     }
 

@@ -79,7 +79,7 @@ impl FieldSet {
 fn read(value: &Value, depth: usize) -> Result<Node, FieldsError> {
     let map = match value {
         Value::Object(map) => map,
-        Value::Null => return Ok(leaf()),
+        Value::Null => return Ok(Node::leaf()),
         _ => return Err(FieldsError::NotMaps),
     };
     let depth = depth.checked_sub(1).ok_or(FieldsError::TooDeep)?;
@@ -91,14 +91,11 @@ fn read(value: &Value, depth: usize) -> Result<Node, FieldsError> {
             node.below.nodes.insert(element, read(value, depth)?);
         }
     }
-    Ok(if node.below.is_empty() { leaf() } else { node })
-}
-
-fn leaf() -> Node {
-    Node {
-        member: true,
-        below: FieldSet::new(),
-    }
+    Ok(if node.below.is_empty() {
+        Node::leaf()
+    } else {
+        node
+    })
 }
 
 #[cfg(test)]

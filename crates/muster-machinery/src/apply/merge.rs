@@ -146,39 +146,57 @@ fn index<'v>((ids, values): (&'v [PathElement], &'v [Value])) -> Identified<'v> 
     index
 }
 
-/// The value without some fields; `None` when nothing is left of it.
-pub(super) fn remove(value: &Value, fields: &FieldSet, ty: Type<'_>) -> Option<Value> {
-    if fields.is_empty() {
-        return Some(value.clone());
+/// What stays of a list or map all of whose parts were taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Emptied {
+    /// Null: in field sets it counts as there.
+    Null,
+    /// An empty list or map, which types accept where they may not accept null.
+    Empty,
+}
+
+impl Emptied {
+    fn of(self, value: &Value) -> Value {
+        match (self, value) {
+            (Self::Empty, Value::Array(_)) => Value::Array(Vec::new()),
+            (Self::Empty, Value::Object(_)) => Value::Object(Map::new()),
+            _ => Value::Null,
+        }
     }
-    match (ty.atom(value), value) {
+}
+
+/// The value without some fields.
+pub(super) fn remove(value: &Value, fields: &FieldSet, ty: Type<'_>, emptied: Emptied) -> Value {
+    if fields.is_empty() {
+        return value.clone();
+    }
+    let left = match (ty.atom(value), value) {
         (Atom::Map(map), Value::Object(members)) if !map.atomic => {
-            let kept: Map<_, _> = members
-                .iter()
-                .filter_map(|(name, value)| {
-                    let element = PathElement::field(name.as_str());
-                    if fields.contains(std::slice::from_ref(&element)) {
-                        return None;
-                    }
-                    let value = match fields.below(&element) {
-                        Some(below) => remove(value, below, map.member(name).0)?,
-                        None => value.clone(),
-                    };
-                    Some((name.clone(), value))
-                })
-                .collect();
-            (!kept.is_empty()).then_some(Value::Object(kept))
+            let left = members.iter().filter_map(|(name, value)| {
+                let element = PathElement::field(name.as_str());
+                if fields.contains(std::slice::from_ref(&element)) {
+                    return None;
+                }
+                let value = match fields.below(&element) {
+                    Some(below) => remove(value, below, map.member(name).0, emptied),
+                    None => value.clone(),
+                };
+                Some((name.clone(), value))
+            });
+            let left: Map<_, _> = left.collect();
+            (!left.is_empty()).then_some(Value::Object(left))
         }
         (Atom::List(list), Value::Array(items)) if !matches!(list.relation, Relation::Atomic) => {
             match list.identify_all(items) {
-                Some(ids) => remove_items(&list, ids, items, fields),
+                Some(ids) => remove_items(&list, ids, items, fields, emptied),
                 None => Some(value.clone()),
             }
         }
         // Fields below a value in one piece can only be taken with it.
         (Atom::Map(_) | Atom::List(_), _) => None,
         (Atom::Leaf, _) => Some(value.clone()),
-    }
+    };
+    left.unwrap_or_else(|| emptied.of(value))
 }
 
 fn remove_items(
@@ -186,13 +204,21 @@ fn remove_items(
     ids: Vec<PathElement>,
     items: &[Value],
     fields: &FieldSet,
+    emptied: Emptied,
 ) -> Option<Value> {
     let kept: Vec<_> = ids
         .into_iter()
         .zip(items)
         .filter(|(id, _)| !fields.contains(std::slice::from_ref(id)))
         .map(|(id, item)| match fields.below(&id) {
-            Some(below) => remove(item, below, list.element).unwrap_or_else(|| bare(&id)),
+            Some(below) => {
+                let left = remove(item, below, list.element, emptied);
+                if left == emptied.of(item) {
+                    bare(&id)
+                } else {
+                    left
+                }
+            }
             None => item.clone(),
         })
         .collect();
@@ -238,6 +264,16 @@ mod tests {
     #[case("abc", "dc", "abdc")]
     #[case("xaybz", "ba", "xybza")]
     #[case("abcd", "db", "acdb")]
+    #[case("abc", "cdef", "abcdef")]
+    #[case("abcgf", "cdef", "abcgdef")]
+    #[case("cagf", "cfag", "cfag")]
+    #[case("abcd", "defa", "bcdefa")]
+    #[case("cdefghij", "2h3e4kl", "cdfg2hij3e4kl")]
+    #[case("abcdefghij", "1b2h3e4kl", "a1bcdfg2hij3e4kl")]
+    #[case("abb", "c", "abbc")]
+    #[case("abb", "b", "ab")]
+    #[case("abcdec", "1b2ed", "a1bc2ecd")]
+    #[case("aabb", "bcd", "aabcd")]
     fn applied_elements_keep_their_order_and_others_their_place(
         #[case] live: &str,
         #[case] config: &str,
@@ -256,8 +292,8 @@ mod tests {
             "k:{\"name\":\"a\"}": {"f:name": {}, "f:image": {}}, "k:{\"name\":\"b\"}": {}}}});
         let fields = FieldSet::from_fields_v1(&fields).unwrap();
         assert_eq!(
-            remove(&value, &fields, pod()),
-            Some(json!({"spec": {"containers": [{"name": "a"}]}}))
+            remove(&value, &fields, pod(), Emptied::Null),
+            json!({"spec": {"containers": [{"name": "a"}]}})
         );
     }
 }

@@ -4,20 +4,20 @@
 //! Upstream: structured-merge-diff `merge.Updater`. Pure: objects and entries in, entries out.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::compare::{Comparison, compare};
-use super::conflict::Conflicts;
 use super::extract::is_shallow;
 use super::field_set::FieldSet;
 use super::managed::{self, Managed, Manager, Operation, Owned};
 use super::typing::Type;
-use super::{FieldManager, MAX_DEPTH};
+use super::{FieldManager, MAX_DEPTH, Typing};
 use crate::meta;
 
 /// Fields that nobody owns: they identify the object, or the server alone writes them.
-fn never_tracked() -> FieldSet {
+static NEVER_TRACKED: LazyLock<FieldSet> = LazyLock::new(|| {
     const METADATA: [&str; 11] = [
         "name",
         "namespace",
@@ -36,7 +36,10 @@ fn never_tracked() -> FieldSet {
         set.extend(&FieldSet::of_fields(&[&["metadata", name]]));
     }
     set
-}
+});
+
+/// What a write would take, by owner.
+pub(super) type Taken = BTreeMap<Manager, FieldSet>;
 
 /// How a change looks in every version that an entry speaks of.
 struct Comparisons<'m, 'a> {
@@ -58,15 +61,25 @@ impl Comparisons<'_, '_> {
 }
 
 impl FieldManager<'_> {
+    /// The type in one version; `None` when the version is gone.
     pub(super) fn root(&self, api_version: &str) -> Option<Type<'_>> {
-        self.typing.root(api_version, self.kind)
+        let is_known = || {
+            let table = crate::schema::table();
+            table.by_api_version(api_version, self.kind).is_some()
+        };
+        match self.typing {
+            // Nothing tells which versions a kind without types has.
+            Typing::BuiltIn if api_version != self.api_version && !is_known() => None,
+            typing => typing.root(api_version, self.kind),
+        }
     }
 
     fn compared(&self, old: &Value, new: &Value, version: &str) -> Option<Comparison> {
+        let ty = self.root(version)?;
         let from = self.api_version;
         let old = self.typing.convert(old, self.kind, from, version)?;
         let new = self.typing.convert(new, self.kind, from, version)?;
-        let comparison = compare(&old, &new, self.root(version)?);
+        let comparison = compare(&old, &new, ty);
         Some(match self.ignored {
             Some(ignored) => comparison.without(ignored),
             None => comparison,
@@ -94,7 +107,7 @@ impl FieldManager<'_> {
         managed: &mut Managed,
         writer: &Manager,
         force: bool,
-    ) -> Result<Comparison, Conflicts> {
+    ) -> Result<Comparison, Taken> {
         let mut comparisons = Comparisons {
             context: self,
             old,
@@ -124,7 +137,7 @@ impl FieldManager<'_> {
             left.0.insert(manager.clone(), owned);
         }
         if !force && !conflicts.is_empty() {
-            return Err(Conflicts::of(&conflicts));
+            return Err(conflicts);
         }
         left.0.retain(|_, owned| !owned.fields.is_empty());
         *managed = left;
@@ -138,7 +151,7 @@ impl FieldManager<'_> {
             Some(ignored) => fields.recursive_difference(ignored),
             None => fields,
         };
-        fields.difference(&never_tracked())
+        fields.difference(&NEVER_TRACKED)
     }
 
     /// Gives the fields that a change wrote to an updater.
@@ -223,7 +236,7 @@ fn keep_entries(live: Option<&Value>, new: &mut Value) {
 /// Call it last, after admission and validation; when `new` then equals `live`, nothing needs to be stored. Versions and
 /// generation of the objects do not count.
 pub fn keep_times_when_unchanged(live: &Value, new: &mut Value) {
-    if without_server_fields(live) != without_server_fields(new) {
+    if !is_same_content(live, new) {
         return;
     }
     let untimed = |object: &Value| {
@@ -238,12 +251,26 @@ pub fn keep_times_when_unchanged(live: &Value, new: &mut Value) {
     }
 }
 
-fn without_server_fields(object: &Value) -> Value {
-    let mut object = object.clone();
-    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        for name in ["managedFields", "resourceVersion", "generation"] {
-            metadata.remove(name);
-        }
-    }
-    object
+/// Whether two objects are equal but for the metadata that the server writes with every change.
+fn is_same_content(a: &Value, b: &Value) -> bool {
+    let (Some(a), Some(b)) = (a.as_object(), b.as_object()) else {
+        return a == b;
+    };
+    a.len() == b.len()
+        && a.iter().zip(b).all(|((a_name, a), (b_name, b))| {
+            a_name == b_name
+                && match (a.as_object(), b.as_object()) {
+                    (Some(a), Some(b)) if a_name == "metadata" => {
+                        client_members(a).eq(client_members(b))
+                    }
+                    _ => a == b,
+                }
+        })
+}
+
+fn client_members(metadata: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value)> {
+    const SERVER: [&str; 3] = ["managedFields", "resourceVersion", "generation"];
+    metadata
+        .iter()
+        .filter(|(name, _)| !SERVER.contains(&name.as_str()))
 }

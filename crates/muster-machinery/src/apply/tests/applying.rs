@@ -333,3 +333,15 @@ fn merged_lists_do_not_move_when_they_are_merged_again() {
     );
     assert_eq!(applied(Some(&once), &object("ba"), "two", 2), once);
 }
+
+#[test]
+fn a_map_that_another_owns_stays_when_its_last_member_goes() {
+    let live = applied(None, &config_map(json!({"a": "1"})), "one", 0);
+    let live = applied(Some(&live), &config_map(json!({})), "two", 1);
+    assert_eq!(fields(&live, "two"), &json!({"f:data": {}}));
+    let nothing = json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "c", "namespace": "default", "labels": {"l": "m"}}});
+    let new = applied(Some(&live), &nothing, "one", 2);
+    assert_eq!(new["data"], json!({}));
+    assert_eq!(fields(&new, "two"), &json!({"f:data": {}}));
+}

@@ -144,3 +144,47 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn long_paths_with_many_ends_cost_no_more_than_their_object() {
+    // One name of half a megabyte above fifty thousand leaves: written out, the paths would be 25 GB.
+    let name = "n".repeat(500_000);
+    let leaves = |value: i64| {
+        let leaves: serde_json::Map<_, _> =
+            (0..50_000).map(|n| (n.to_string(), value.into())).collect();
+        json!({"apiVersion": "e.com/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": {&name: leaves}})
+    };
+    let mut live = leaves(1);
+    manager(&leaves(1), "one", 0).track(None, &mut live);
+    let config = leaves(2);
+    let error = manager(&config, "two", 1)
+        .apply(Some(&live), &config, false)
+        .unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.starts_with("Apply failed with 50000 conflicts: "),
+        "{}",
+        &text[..100]
+    );
+    assert!(text.len() < 2_000_000);
+    let forced = manager(&config, "two", 1)
+        .apply(Some(&live), &config, true)
+        .unwrap();
+    assert_eq!(managers(&forced), ["two", "one"]);
+}
+
+#[test]
+fn what_is_told_of_a_configuration_s_mistakes_is_bounded() {
+    let name = "ä".repeat(100_000);
+    let mut config = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {&name: 1}});
+    let unknown = (0..1000).map(|n| (format!("x{n}"), Value::Null));
+    config.as_object_mut().unwrap().extend(unknown);
+    let error = manager(&config, "me", 0)
+        .apply(None, &config, false)
+        .unwrap_err();
+    let ApplyError::Unfit { mistakes, .. } = &error else {
+        panic!("{error}")
+    };
+    assert_eq!(mistakes.len(), 20);
+    assert!(error.to_string().len() < 4000, "{error}");
+}
