@@ -170,7 +170,36 @@ impl Wire {
         })
     }
 
+    /// Sends a request, which only reads, on the connection or, when the server has closed it, on a
+    /// new one: kube-apiserver closes HTTP/2 connections after every anonymous request (feature gate
+    /// UnauthenticatedHTTP2DOSMitigation). The chain that is verified later is always that of the
+    /// connection which brought the answer.
     async fn send(&mut self, request: &Request) -> Answer {
+        if self
+            .open
+            .as_ref()
+            .is_some_and(|open| !open.channel.is_open())
+        {
+            self.reconnect().await?;
+        }
+        match self.try_send(request).await {
+            Err(HandshakeError::ConnectionLost { .. }) if self.open.is_some() => {
+                self.reconnect().await?;
+                self.try_send(request).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn reconnect(&mut self) -> Result<(), HandshakeError> {
+        let Some(closed) = self.open.take() else {
+            return Err(lost("there is no connection".to_owned()));
+        };
+        self.open = Some(self.try_connect(closed.endpoint).await?);
+        Ok(())
+    }
+
+    async fn try_send(&mut self, request: &Request) -> Answer {
         let Some(open) = &mut self.open else {
             return Err(lost("there is no connection".to_owned()));
         };
@@ -241,6 +270,7 @@ async fn trusted_client(
         .map_err(|error| untrusted(&trust.endpoint, &error))?;
     if let Some(open) = wire.open
         && open.endpoint == trust.endpoint
+        && open.channel.is_open()
     {
         client.adopt(open.channel).await;
     }

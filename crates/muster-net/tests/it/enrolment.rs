@@ -72,6 +72,30 @@ async fn a_server_without_http_2_is_joined_too() {
     );
 }
 
+/// kube-apiserver ends HTTP/2 connections after anonymous requests, also between two looks at
+/// cluster-info; what is verified is then the connection that brought the answer.
+#[tokio::test]
+async fn a_server_that_ends_anonymous_connections_is_joined_too() {
+    let world = World::with_tokens(&[]);
+    let speech = crate::server::Speech {
+        ends_anonymous: true,
+        ..world.speech()
+    };
+    let server = Server::start(speech, world.handler()).await;
+    let request = asking(loopback(server.port), world.pin());
+    // The first look finds no signature; the later ones need a connection of their own.
+    let mut tell = |progress: Progress| {
+        if matches!(progress, Progress::SignatureAwaited { .. }) {
+            world.sign_cluster_info();
+        }
+    };
+    let discovered = discover(request, &mut tell).await.unwrap();
+    bootstrap(&discovered.client, bootstrap_request(&key()), &mut |_| {})
+        .await
+        .unwrap();
+    assert!(server.connections().len() > 2, "{:?}", server.connections());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_strangers_become_nodes_at_once() {
     let world = World::new();

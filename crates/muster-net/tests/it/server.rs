@@ -73,6 +73,8 @@ pub(crate) struct Speech {
     pub(crate) client_ca: Option<CertificateBundle>,
     /// The `Date` header, instead of the real time.
     pub(crate) date: Option<String>,
+    /// Ends a connection after the first anonymous request on it, as kube-apiserver does.
+    pub(crate) ends_anonymous: bool,
 }
 
 impl Server {
@@ -85,6 +87,7 @@ impl Server {
         let port = listener.local_addr().unwrap().port();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let date = speech.date.clone();
+        let ends_anonymous = speech.ends_anonymous;
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config(speech)));
         let log = Arc::clone(&seen);
         let count = Arc::new(AtomicUsize::new(0));
@@ -110,17 +113,29 @@ impl Server {
                         let leaf = Certificate::from_der(&chain[0]).unwrap();
                         leaf.subject().common_name.clone()
                     });
+                    let over = Arc::new(tokio::sync::Notify::new());
+                    let end = Arc::clone(&over);
                     let service = service_fn(move |request| {
+                        let end = Arc::clone(&end);
                         let (log, handler) = (Arc::clone(&log), Arc::clone(&handler));
                         let (user, date) = (user.clone(), date.clone());
                         async move {
                             let seen = read(number, user, request).await;
+                            if ends_anonymous && seen.bearer().is_none() {
+                                end.notify_one();
+                            }
                             log.lock().unwrap().push(seen.clone());
                             Ok::<_, Infallible>(render(handler(seen), date))
                         }
                     });
                     let server = auto::Builder::new(TokioExecutor::new());
-                    let _ = server.serve_connection(TokioIo::new(tls), service).await;
+                    let connection = server.serve_connection(TokioIo::new(tls), service);
+                    let mut connection = std::pin::pin!(connection);
+                    tokio::select! {
+                        _ = connection.as_mut() => return,
+                        () = over.notified() => connection.as_mut().graceful_shutdown(),
+                    }
+                    let _ = connection.await;
                 });
             }
         });

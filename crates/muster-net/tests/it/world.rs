@@ -108,6 +108,15 @@ impl World {
         CertificateBundle::from(self.ca.certificate().clone())
     }
 
+    /// Signs cluster-info for [`TOKEN`], now.
+    pub(crate) fn sign_cluster_info(&self) {
+        let secret = BootstrapTokenSecret::new(BootstrapToken::parse(TOKEN).unwrap());
+        self.set(|state| {
+            let info = state.objects.get_mut(CLUSTER_INFO_PATH).unwrap();
+            SignerPlan::compute(&*info, &[secret], &[], now()).apply(info);
+        });
+    }
+
     pub(crate) fn set(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.state.lock().unwrap());
     }
@@ -151,6 +160,7 @@ impl World {
             alpn: H2,
             client_ca: Some(self.bundle()),
             date: None,
+            ends_anonymous: false,
         }
     }
 
