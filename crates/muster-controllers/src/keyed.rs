@@ -17,12 +17,14 @@ pub(crate) enum Outcome {
     Done,
     /// The same item is tried again after a pause that doubles each time.
     Retry,
-    /// The same item is looked at again after this time; not a failure.
+    /// The same item is looked at again after this time, which doubles each time; not a failure.
     Again(Duration),
 }
 
 /// The first pause after a failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause before something is looked at again that waits for others.
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
@@ -113,13 +115,16 @@ where
 fn pause_after(outcome: Outcome, failures: &mut u32) -> Option<Duration> {
     match outcome {
         Outcome::Done => None,
-        Outcome::Again(pause) => Some(pause),
-        Outcome::Retry => {
-            let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(*failures));
-            *failures = failures.saturating_add(1);
-            Some(pause.min(LONGEST_PAUSE))
-        }
+        Outcome::Again(first) => Some(growing(first, LONGEST_WAIT, failures)),
+        Outcome::Retry => Some(growing(FIRST_PAUSE, LONGEST_PAUSE, failures)),
     }
+}
+
+/// `first`, doubled for each time before.
+fn growing(first: Duration, longest: Duration, before: &mut u32) -> Duration {
+    let pause = first.saturating_mul(2_u32.saturating_pow(*before));
+    *before = before.saturating_add(1);
+    pause.min(longest)
 }
 
 #[cfg(test)]
