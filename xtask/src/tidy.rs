@@ -42,6 +42,7 @@ pub(crate) fn run() -> Result<()> {
     check_closures(&metadata, &floors.pure, &mut findings);
     check_files(&mut findings)?;
     check_manifests(&mut findings)?;
+    check_bans(&floors.pure, &mut findings)?;
     for finding in &findings {
         println!("tidy: {finding}");
     }
@@ -143,6 +144,27 @@ fn normal_dependencies(node: &Value) -> Vec<&str> {
         .filter(|dependency| is_normal(dependency))
         .map(|dependency| text(dependency, "pkg"))
         .collect()
+}
+
+/// A crate's `clippy.toml` replaces the one at the root, so the bans stand in each pure crate.
+fn check_bans(pure: &Pure, findings: &mut Vec<String>) -> Result<()> {
+    let read = |name: &String| {
+        let path = root().join("crates").join(name).join("clippy.toml");
+        fs::read_to_string(&path).with_context(|| path.display().to_string())
+    };
+    let Some(first) = pure.crates.first() else {
+        return Ok(());
+    };
+    let wanted = read(first)?;
+    for name in &pure.crates {
+        let text = read(name)?;
+        if text != wanted || !text.contains("disallowed-methods") {
+            findings.push(format!(
+                "crates/{name}/clippy.toml is not the bans of {first}"
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn check_files(findings: &mut Vec<String>) -> Result<()> {
