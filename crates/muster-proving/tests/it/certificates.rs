@@ -414,7 +414,6 @@ async fn an_approval_against_the_signers_rules_fails_visibly() {
     .await;
 }
 
-/// A bearer who is no token at all gets nowhere; kept here because it asks for a certificate.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_token_cannot_ask() {
     in_time(async {

@@ -127,12 +127,12 @@ async fn a_silent_node_is_marked_and_freed_when_it_speaks() {
         machine.shows("False", Some(NOT_READY)).await;
         machine.post("True").await;
         machine.shows("True", None).await;
-        // A person's taint is nobody else's business.
         let nodes = Api::<Node>::all(world.admin());
         machine.shows("Unknown", Some(UNREACHABLE)).await;
         machine.renew().await;
         machine.post("True").await;
         machine.shows("True", None).await;
+        // A person's taint is nobody else's business.
         let own = json!({"spec": {"taints": [{"key": "own", "effect": "NoExecute"}]}});
         let parameters = PatchParams::default();
         nodes
@@ -171,7 +171,6 @@ async fn a_wrong_clock_is_no_silence_and_silence_with_a_wrong_clock_is_noticed()
                 offset: SignedDuration::ZERO,
                 ..silent
             };
-            mended.renew().await;
             mended.post("True").await;
             mended.shows("True", None).await;
             mended.shows("Unknown", Some(UNREACHABLE)).await;
