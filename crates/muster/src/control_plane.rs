@@ -16,8 +16,8 @@ use std::time::Duration;
 /// The user that the controllers act as, and its groups.
 const CONTROLLER_USER: &str = "system:kube-controller-manager";
 const MASTERS: &str = "system:masters";
-/// One year, as kube-controller-manager's `--cluster-signing-duration`.
-const CERTIFICATE_LIFE: SignedDuration = SignedDuration::from_hours(365 * 24);
+/// One year, the default of kube-controller-manager's `--cluster-signing-duration`.
+pub(crate) const CERTIFICATE_LIFE: SignedDuration = SignedDuration::from_hours(365 * 24);
 
 /// Where objects are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +72,7 @@ pub(crate) struct Plan {
     pub(crate) names: Vec<Host>,
     pub(crate) approve_kubelet_serving: bool,
     pub(crate) grace_period: Duration,
+    pub(crate) certificate_life: SignedDuration,
 }
 
 /// A control plane that runs.
@@ -134,7 +135,7 @@ fn start_controllers(server: &RunningServer, plan: &Plan) -> Controllers {
     let settings = Settings {
         certificates: Some(CertificateSettings {
             authority: Arc::new(server.ca().clone()),
-            longest_life: CERTIFICATE_LIFE,
+            longest_life: plan.certificate_life,
             entropy: crate::entropy::fill,
             approve_kubelet_serving: plan.approve_kubelet_serving,
         }),

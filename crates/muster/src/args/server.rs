@@ -37,4 +37,7 @@ pub(crate) struct Server {
     /// How long a node may be silent before it counts as lost
     #[arg(long, default_value = "50s", value_name = "DURATION")]
     pub(crate) node_monitor_grace_period: String,
+    /// The longest life of a certificate that the signers issue
+    #[arg(long, default_value = "8760h", value_name = "DURATION")]
+    pub(crate) cluster_signing_duration: String,
 }

@@ -5,6 +5,7 @@ use crate::control_plane::{ControlPlane, Datastore, Plan};
 use crate::exit::{FAILED, Failure};
 use crate::printer::Printer;
 use crate::signals;
+use jiff::SignedDuration;
 use muster_identity::{Endpoint, GoDuration, Host};
 use serde_json::json;
 use std::net::{IpAddr, SocketAddr};
@@ -60,9 +61,15 @@ fn plan(server: Server) -> Result<Plan, Failure> {
         Host::parse(text)
             .map_err(|error| Failure::usage("--tls-san cannot be used").because(&error))
     });
-    let grace = GoDuration::parse(&server.node_monitor_grace_period).map_err(|error| {
-        Failure::usage("--node-monitor-grace-period is not a duration").because(&error)
-    })?;
+    let grace = duration(
+        "--node-monitor-grace-period",
+        &server.node_monitor_grace_period,
+    )?;
+    let life = duration(
+        "--cluster-signing-duration",
+        &server.cluster_signing_duration,
+    )?;
+    let grace = Duration::try_from(grace);
     Ok(Plan {
         datastore: Datastore::parse(&server.datastore_endpoint, &server.data_dir)?,
         advertise: advertise.transpose()?,
@@ -70,9 +77,16 @@ fn plan(server: Server) -> Result<Plan, Failure> {
         bind: server.bind,
         data_dir: server.data_dir,
         approve_kubelet_serving: !server.no_approve_kubelet_serving,
-        grace_period: Duration::try_from(grace.to_signed_duration())
+        grace_period: grace
             .map_err(|_| Failure::usage("--node-monitor-grace-period must not be negative"))?,
+        certificate_life: life,
     })
+}
+
+fn duration(flag: &str, text: &str) -> Result<SignedDuration, Failure> {
+    GoDuration::parse(text)
+        .map(GoDuration::to_signed_duration)
+        .map_err(|error| Failure::usage(format!("{flag} is not a duration")).because(&error))
 }
 
 /// Tells who waits for us where we are. The file appears whole or not at all.

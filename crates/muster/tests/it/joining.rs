@@ -108,8 +108,86 @@ fn labels_and_taints_are_there_from_the_first_moment() {
     );
 }
 
+/// The condition Ready of a node.
+fn ready(server: &TestServer, name: &str) -> serde_json::Value {
+    let object = server.get(&["node", name]).unwrap();
+    let conditions = object["status"]["conditions"].as_array().unwrap().clone();
+    conditions
+        .into_iter()
+        .find(|one| one["type"] == "Ready")
+        .unwrap()
+}
+
 #[test]
-fn a_node_that_stops_says_so_and_one_that_is_silent_becomes_unknown() {
+fn a_node_that_is_told_to_stop_says_that_it_shuts_down() {
+    let server = TestServer::start();
+    let node = server.join_ready();
+    let root = node.root.to_str().unwrap();
+    let supervisor = crate::harness::command_lines()
+        .into_iter()
+        .find(|(_, line)| line.contains("supervise") && line.contains(root))
+        .unwrap();
+    let kill = ["-TERM", &supervisor.0.to_string()];
+    assert!(
+        std::process::Command::new("kill")
+            .args(kill)
+            .status()
+            .unwrap()
+            .success()
+    );
+    wait_for("the last words of the node", || {
+        let condition = ready(&server, &node.name);
+        let said =
+            condition["message"] == "node is shutting down" && condition["status"] == "False";
+        if said {
+            Ok(())
+        } else {
+            Err(condition.to_string())
+        }
+    });
+    wait_for("its processes to end", || match node.processes() {
+        left if left.is_empty() => Ok(()),
+        left => Err(format!("{left:?}")),
+    });
+}
+
+#[test]
+fn a_short_lived_certificate_is_renewed_before_it_ends() {
+    let server = TestServer::start_with(&["--cluster-signing-duration", "60s"]);
+    let node = server.join_ready();
+    let current = node
+        .root
+        .join("var/lib/kubelet/pki/kubelet-client-current.pem");
+    let first = std::fs::read_link(&current).unwrap();
+    let second = wait_for("the next certificate", || {
+        let link = std::fs::read_link(&current).unwrap();
+        if link == first {
+            Err(format!("still {}", link.display()))
+        } else {
+            Ok(link)
+        }
+    });
+    // The node speaks with the new one: its lease goes on being renewed.
+    let renewed = || {
+        let lease = server
+            .get(&["lease", "-n", "kube-node-lease", &node.name])
+            .unwrap();
+        lease["spec"]["renewTime"].as_str().unwrap().to_owned()
+    };
+    let before = renewed();
+    wait_for("a renewal with the new certificate", || {
+        let now = renewed();
+        if now == before { Err(now) } else { Ok(()) }
+    });
+    assert!(
+        second.exists() && first.exists(),
+        "the old file stays, as with the kubelet"
+    );
+    assert_eq!(ready(&server, &node.name)["status"], "True");
+}
+
+#[test]
+fn one_that_is_silent_becomes_unknown() {
     let server = TestServer::start_with(&["--node-monitor-grace-period", "2s"]);
     let node = server.join_ready();
     let pids = crate::harness::command_lines();

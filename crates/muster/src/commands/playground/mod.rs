@@ -10,7 +10,7 @@ use crate::args::playground::Playground;
 use crate::cluster::{self, Cluster};
 use crate::columns;
 use crate::commands::token::{create_short_lived, join_command};
-use crate::control_plane::{ControlPlane, Datastore, Plan};
+use crate::control_plane::{CERTIFICATE_LIFE, ControlPlane, Datastore, Plan};
 use crate::exit::{FAILED, Failure};
 use crate::printer::{Output, Printer};
 use crate::signals;
@@ -98,6 +98,7 @@ fn plan(playground: &Playground, folder: &Folder, network: Option<&Network>) -> 
         names,
         approve_kubelet_serving: true,
         grace_period: Duration::from_secs(50),
+        certificate_life: CERTIFICATE_LIFE,
     }
 }
 
