@@ -101,6 +101,7 @@ const fn done(phase: Phase) -> &'static str {
 
 fn handshake(progress: &Progress) -> Option<String> {
     Some(match progress {
+        Progress::NoAnswerYet { hint, .. } => hint.clone(),
         Progress::SignatureAwaited { token_id } => {
             format!("waiting for cluster-info to be signed for token {token_id}")
         }

@@ -28,7 +28,7 @@ use crate::wire::{Answer, Request, Response};
 const DEFAULT_CLUSTER_NAME: &str = "kubernetes";
 /// How long a missing signature is waited for when no token is signed, or cluster-info is new: the
 /// signer may not have run yet.
-const SIGNER_PATIENCE: SignedDuration = SignedDuration::from_secs(2);
+const SIGNER_PATIENCE: SignedDuration = SignedDuration::from_millis(800);
 /// The same when other tokens are signed: only enough for a token made this very moment.
 const FRESH_TOKEN_PATIENCE: SignedDuration = SignedDuration::from_millis(400);
 /// A cluster-info younger than this counts as new.
