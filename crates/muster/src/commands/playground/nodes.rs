@@ -35,6 +35,7 @@ impl Nodes {
         network: Option<&Network>,
         printer: Printer,
     ) -> Self {
+        inherit();
         let nodes: Vec<PlaygroundNode> = (1..=count)
             .map(|number| PlaygroundNode {
                 name: format!("node-{number}"),
@@ -154,7 +155,22 @@ impl Nodes {
     /// Resets all nodes side by side: their kubelets stop, their files go.
     pub(super) async fn stop(&self) {
         join_all(self.nodes.iter().map(reset)).await;
+        reap();
     }
+}
+
+/// Makes this process the one that inherits what the joins leave running, instead of the machine's
+/// first process, which may not care for the dead (as in many containers).
+fn inherit() {
+    if let Err(error) = rustix::process::set_child_subreaper(Some(rustix::process::getpid())) {
+        tracing::debug!(%error, "the supervisors of the kubelets go to the machine's first process");
+    }
+}
+
+/// Takes leave of the inherited processes that have ended. Only called when no child of our own is
+/// waited for.
+fn reap() {
+    while let Ok(Some(_)) = rustix::process::wait(rustix::process::WaitOptions::NOHANG) {}
 }
 
 async fn reset(node: &PlaygroundNode) {
