@@ -1,9 +1,8 @@
 //! How a command ends badly: what happened, why, what to do now, a stable id and an exit code.
 //!
-//! Every error of the libraries becomes a [`Failure`] here and nowhere else, and is printed here
+//! Every error of the libraries becomes a [`Failure`] here and nowhere else, and takes its words here
 //! and nowhere else. It knows no command.
 
-use crate::printer::Printer;
 use std::error::Error;
 use std::fmt::Write as _;
 
@@ -81,11 +80,5 @@ impl Failure {
             let _ = writeln!(text, "{lead}{line}");
         }
         text
-    }
-
-    /// Prints the failure and gives the exit code.
-    pub(crate) fn report(&self, printer: &Printer) -> u8 {
-        printer.failure(self);
-        self.code
     }
 }

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => {
             let failure = Failure::new("runtime", exit::FAILED, "no runtime can be started");
-            return ExitCode::from(failure.because(&error).report(&printer));
+            return end(&failure.because(&error), printer);
         }
     };
     let result = runtime.block_on(run(arguments.command, printer));
@@ -41,8 +41,13 @@ fn main() -> ExitCode {
     runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => ExitCode::from(failure.report(&printer)),
+        Err(failure) => end(&failure, printer),
     }
+}
+
+fn end(failure: &Failure, printer: Printer) -> ExitCode {
+    printer.failure(failure);
+    ExitCode::from(failure.code)
 }
 
 async fn run(command: Command, printer: Printer) -> Result<(), Failure> {
