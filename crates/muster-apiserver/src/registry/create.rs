@@ -7,7 +7,10 @@ use std::sync::Arc;
 use muster_machinery::{meta, status::Status, validation};
 use serde_json::Value;
 
-use super::{Call, Refusal, Registry, WriteOptions, identity::generated_name, metadata, strategy};
+use super::{
+    Call, Owners, Refusal, Registry, WriteOptions, identity::generated_name, metadata, ownership,
+    strategy,
+};
 use crate::{
     admission::{AdmissionRequest, Operation},
     watch::{StoredObject, encode_stored},
@@ -21,8 +24,19 @@ impl Registry {
     pub(crate) async fn create(
         &self,
         call: &Call<'_>,
+        object: Value,
+        options: &WriteOptions,
+    ) -> Result<Arc<StoredObject>, Refusal> {
+        self.create_as(call, object, options, Owners::Track).await
+    }
+
+    /// Makes an object whose owners may already be known.
+    pub(super) async fn create_as(
+        &self,
+        call: &Call<'_>,
         mut object: Value,
         options: &WriteOptions,
+        owners: Owners,
     ) -> Result<Arc<StoredObject>, Refusal> {
         metadata::place(call, &mut object)?;
         if !call.name().is_empty() {
@@ -43,7 +57,7 @@ impl Registry {
             if !base.is_empty() {
                 meta::set_name(&mut attempt, &generated_name(&base));
             }
-            let attempt = self.prepare_new(call, attempt)?;
+            let attempt = self.prepare_new(call, attempt, options, owners)?;
             let inserted = self.insert_new(call, &attempt, options).await;
             self.release_addresses(call, &attempt);
             if let Some(stored) = inserted? {
@@ -58,8 +72,19 @@ impl Registry {
     }
 
     /// Everything that happens to a new object before it is written.
-    fn prepare_new(&self, call: &Call<'_>, mut object: Value) -> Result<Value, Refusal> {
+    fn prepare_new(
+        &self,
+        call: &Call<'_>,
+        mut object: Value,
+        options: &WriteOptions,
+        owners: Owners,
+    ) -> Result<Value, Refusal> {
         metadata::begin(call, &mut object);
+        strategy::complete_new(call, &mut object);
+        // Before what the server decides for the client: that belongs to nobody.
+        if owners == Owners::Track {
+            ownership::track(call, options, None, &mut object);
+        }
         strategy::prepare_create(call, &mut object);
         self.admit(call, Operation::Create, Some(&mut object), None)?;
         if call.is("", "services") {

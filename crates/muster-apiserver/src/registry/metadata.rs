@@ -18,7 +18,8 @@ const SERVER_OWNED: [&str; 5] = [
 ];
 
 /// Checks that the body is an object of the right kind and names, writes them where they are missing, and
-/// leaves of it what a server with typed structs would keep: nothing unknown, nothing empty.
+/// leaves of it what a server with typed structs would keep: nothing unknown, nothing empty. Owners of fields stay as
+/// they were sent.
 pub(super) fn place(call: &Call<'_>, object: &mut Value) -> Result<(), Refusal> {
     let Some(map) = object.as_object_mut() else {
         return Err(Status::bad_request("the body of the request is not an object").into());
@@ -33,11 +34,13 @@ pub(super) fn place(call: &Call<'_>, object: &mut Value) -> Result<(), Refusal> 
     if metadata.is_null() {
         *metadata = Value::Object(Map::new());
     }
+    // An empty list of owners means something: it resets them.
+    let owners = meta::metadata_mut(object).and_then(|metadata| metadata.remove("managedFields"));
     typed_form::apply(object);
     place_in_namespace(call, object)?;
     if let Some(metadata) = meta::metadata_mut(object) {
-        metadata.remove("managedFields");
         metadata.remove("selfLink");
+        metadata.extend(owners.map(|owners| ("managedFields".to_owned(), owners)));
         metadata.retain(|_, value| !value.is_null());
     }
     Ok(())

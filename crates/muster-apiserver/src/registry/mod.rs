@@ -3,6 +3,7 @@
 //!
 //! Refuses to know: HTTP, formats, who may do what.
 
+mod apply;
 mod collection;
 mod conversion;
 mod create;
@@ -12,7 +13,9 @@ mod identity;
 mod list;
 mod metadata;
 mod options;
+mod ownership;
 mod patch;
+mod scale;
 mod select;
 mod strategy;
 mod subresource;
@@ -39,8 +42,9 @@ use crate::{
 pub(crate) use conversion::Conversion;
 pub(crate) use follow::{Follower, Frame};
 pub(crate) use list::ObjectList;
-pub(crate) use options::{DeleteOptions, ListOptions, WriteOptions, parse_version};
-pub(crate) use patch::PatchKind;
+pub(crate) use options::{DeleteOptions, ListOptions, WriteKind, WriteOptions, parse_version};
+pub(crate) use ownership::Owners;
+pub(crate) use patch::{APPLY_PATCH, PatchKind};
 pub(crate) use strategy::ServiceAddresses;
 
 /// A refused request.

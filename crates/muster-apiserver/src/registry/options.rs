@@ -3,10 +3,12 @@
 //! Refuses to know: what is done with them.
 
 use muster_machinery::{
+    apply::manager_name,
     field_validation::FieldValidation,
     resources::Resource,
     selector::{FieldSelector, LabelSelector},
     status::Status,
+    validation::FieldError,
 };
 use serde_json::Value;
 
@@ -20,11 +22,27 @@ pub(crate) struct WriteOptions {
     pub(crate) dry_run: bool,
     /// What happens to unknown fields.
     pub(crate) field_validation: FieldValidation,
-    /// The client's name for itself.
-    pub(crate) field_manager: String,
+    /// The writer's name, as owners of fields are called.
+    pub(crate) manager: String,
     /// Whether an apply patch may take fields from other managers.
     pub(crate) force: bool,
 }
+
+/// The kinds of writes, as far as their options differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WriteKind {
+    /// An object is made, or sent to a subresource that does something with it.
+    Create,
+    /// An object is replaced.
+    Update,
+    /// An object is patched.
+    Patch,
+    /// A configuration is applied.
+    Apply,
+}
+
+/// The longest name of a writer, in bytes.
+const MAX_MANAGER: usize = 128;
 
 /// How a resource version restricts a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,14 +109,19 @@ pub(crate) enum Propagation {
 }
 
 impl WriteOptions {
-    /// Reads the query of a write.
-    pub(crate) fn parse(query: Option<&str>) -> Result<Self, Refusal> {
+    /// Reads the query of a write. A writer without a name for itself is called after its program.
+    pub(crate) fn parse(
+        query: Option<&str>,
+        user_agent: &str,
+        kind: WriteKind,
+    ) -> Result<Self, Refusal> {
         let mut options = Self::default();
+        let (mut name, mut force) = (None, None);
         for (key, value) in query_pairs(query) {
             match key.as_str() {
                 "dryRun" => options.dry_run |= dry_run(&value)?,
-                "fieldManager" => options.field_manager = value,
-                "force" => options.force = flag(&value),
+                "fieldManager" => name = Some(value),
+                "force" => force = Some(flag(&value)),
                 "fieldValidation" => {
                     options.field_validation = FieldValidation::parse(&value).ok_or_else(|| {
                         Status::bad_request(format!(
@@ -109,7 +132,45 @@ impl WriteOptions {
                 _ => {}
             }
         }
+        kind.check(name.as_deref().unwrap_or_default(), force)?;
+        options.manager = manager_name(name.as_deref(), user_agent);
+        options.force = force.unwrap_or_default();
         Ok(options)
+    }
+}
+
+impl WriteKind {
+    /// `ValidateFieldManager` and `ValidatePatchOptions` upstream.
+    fn check(self, manager: &str, force: Option<bool>) -> Result<(), Refusal> {
+        let field = "fieldManager";
+        let mut errors = Vec::new();
+        match self {
+            Self::Apply if manager.is_empty() => {
+                errors.push(FieldError::required(field, "is required for apply patch"));
+            }
+            Self::Patch if force.is_some() => {
+                let why = "may not be specified for non-apply patch";
+                errors.push(FieldError::forbidden("force", why));
+            }
+            _ => {}
+        }
+        if manager.len() > MAX_MANAGER {
+            errors.push(FieldError::too_long(field, MAX_MANAGER));
+        }
+        let unprintable = |c: char| c.is_control() || (c.is_whitespace() && c != ' ');
+        if manager.contains(unprintable) {
+            let why = "should only contain printable characters";
+            errors.push(FieldError::invalid(field, manager.into(), why));
+        }
+        if errors.is_empty() {
+            return Ok(());
+        }
+        let kind = match self {
+            Self::Create => "CreateOptions",
+            Self::Update => "UpdateOptions",
+            Self::Patch | Self::Apply => "PatchOptions",
+        };
+        Err(Status::invalid("meta.k8s.io", kind, "", &errors).into())
     }
 }
 

@@ -13,7 +13,7 @@ use muster_machinery::{
 };
 use serde_json::Value;
 
-use super::{Call, Conversion, Outcome, Refusal, Registry, WriteOptions, metadata};
+use super::{Call, Conversion, Outcome, Owners, Refusal, Registry, WriteOptions, metadata};
 
 /// The kinds of patches, by their media types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,15 +26,19 @@ pub(crate) enum PatchKind {
     Strategic,
 }
 
+/// The media type of a configuration to apply (server-side apply).
+pub(crate) const APPLY_PATCH: &str = "application/apply-patch+yaml";
+
 /// The media types of patches that are understood.
-const UNDERSTOOD: [&str; 3] = [
+const UNDERSTOOD: [&str; 4] = [
     "application/json-patch+json",
     "application/merge-patch+json",
     "application/strategic-merge-patch+json",
+    APPLY_PATCH,
 ];
 
 impl PatchKind {
-    /// Reads a media type without parameters.
+    /// Reads a media type without parameters. An apply is none of these.
     pub(crate) fn of_media_type(media_type: &str) -> Result<Self, Refusal> {
         match media_type {
             "application/json-patch+json" => Ok(Self::Json),
@@ -67,7 +71,7 @@ impl Registry {
         let conversion = Conversion::of(call.served);
         let mut warnings = Vec::new();
         let outcome = self
-            .modify(call, options, |old| {
+            .modify(call, options, Owners::Track, |old| {
                 let mut object = old.clone();
                 conversion.serve(call.served, &mut object);
                 let mut object = kind

@@ -1,4 +1,4 @@
-//! Subresources that are not just a part of their object: scale, binding, eviction, service-account tokens.
+//! Subresources that are not just a part of their object: binding, eviction, service-account tokens.
 //!
 //! Refuses to know: streams to kubelets (`exec`, `log`, `proxy`); the router refuses those.
 
@@ -7,54 +7,15 @@ use muster_machinery::{
     selector::LabelSelector,
     status::{Cause, Status},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{
-    Call, DeleteOptions, PatchKind, Refusal, Registry, WriteOptions, patch, strategy, value_of,
-};
+use super::{Call, DeleteOptions, Refusal, Registry, WriteOptions, strategy, value_of};
 use crate::{
     admission::Operation,
     request::{ObjectReader, ResourceRequest},
 };
 
 impl Registry {
-    /// The scale of an object.
-    pub(crate) async fn scale(&self, call: &Call<'_>) -> Result<Value, Refusal> {
-        scale_of(call, &value_of(&*self.current(call).await?)?)
-    }
-
-    /// Sets the scale of an object.
-    pub(crate) async fn set_scale(
-        &self,
-        call: &Call<'_>,
-        scale: &Value,
-        options: &WriteOptions,
-    ) -> Result<Value, Refusal> {
-        let outcome = self
-            .modify(call, options, |old| with_scale(call, old, scale))
-            .await?;
-        scale_of(call, &value_of(&outcome.object())?)
-    }
-
-    /// Patches the scale of an object.
-    pub(crate) async fn patch_scale(
-        &self,
-        call: &Call<'_>,
-        kind: PatchKind,
-        body: &[u8],
-        options: &WriteOptions,
-    ) -> Result<Value, Refusal> {
-        let outcome = self
-            .modify(call, options, |old| {
-                let scale = kind
-                    .apply(scale_of(call, old)?, body)
-                    .map_err(|error| patch::refuse(call, &error))?;
-                with_scale(call, old, &scale)
-            })
-            .await?;
-        scale_of(call, &value_of(&outcome.object())?)
-    }
-
     /// Puts a pod on a node.
     pub(crate) async fn bind(
         &self,
@@ -162,58 +123,4 @@ impl Registry {
             call.now,
         )
     }
-}
-
-/// The `Scale` of a workload.
-fn scale_of(call: &Call<'_>, object: &Value) -> Result<Value, Refusal> {
-    let replicas = |path: &[&str]| meta::at(object, path).and_then(Value::as_i64).unwrap_or(0);
-    let metadata = |field: &str| meta::at(object, &["metadata", field]).cloned();
-    let selector = match call.resource.plural.as_ref() {
-        "replicationcontrollers" => meta::at(object, &["spec", "selector"])
-            .and_then(Value::as_object)
-            .map(LabelSelector::from_map)
-            .transpose(),
-        _ => LabelSelector::from_object(meta::at(object, &["spec", "selector"])).map(Some),
-    };
-    let selector = selector.map_err(|error| Status::internal(error.to_string()))?;
-    Ok(json!({
-        "apiVersion": "autoscaling/v1",
-        "kind": "Scale",
-        "metadata": {
-            "name": metadata("name"),
-            "namespace": metadata("namespace"),
-            "uid": metadata("uid"),
-            "resourceVersion": metadata("resourceVersion"),
-            "creationTimestamp": metadata("creationTimestamp"),
-        },
-        "spec": {"replicas": replicas(&["spec", "replicas"])},
-        "status": {
-            "replicas": replicas(&["status", "replicas"]),
-            "selector": selector.map(|selector| selector.to_string()).unwrap_or_default(),
-        },
-    }))
-}
-
-/// The workload with the replicas of a `Scale`.
-fn with_scale(call: &Call<'_>, old: &Value, scale: &Value) -> Result<Value, Refusal> {
-    let replicas = match meta::at(scale, &["spec", "replicas"]) {
-        None | Some(Value::Null) => 0,
-        Some(replicas) => replicas
-            .as_i64()
-            .filter(|count| *count >= 0)
-            .ok_or_else(|| {
-                let error = muster_machinery::validation::FieldError::invalid(
-                    "spec.replicas",
-                    replicas.clone(),
-                    "must be greater than or equal to 0",
-                );
-                Status::invalid("autoscaling", "Scale", call.name(), &[error])
-            })?,
-    };
-    let mut object = old.clone();
-    if let Some(spec) = meta::map_mut(&mut object, "spec") {
-        spec.insert("replicas".to_owned(), replicas.into());
-    }
-    meta::set_resource_version(&mut object, meta::resource_version(scale));
-    Ok(object)
 }

@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
-use muster_machinery::{meta, status::Status, validation};
+use muster_machinery::{apply::keep_times_when_unchanged, meta, status::Status, validation};
 use serde_json::Value;
 
 use super::{
-    CONFLICT_RETRIES, Call, Outcome, Refusal, Registry, WriteOptions, metadata, strategy, value_of,
+    CONFLICT_RETRIES, Call, Outcome, Owners, Refusal, Registry, WriteOptions, metadata, ownership,
+    strategy, value_of,
 };
 use crate::{
     admission::Operation,
@@ -29,7 +30,9 @@ impl Registry {
         if version.is_empty() && metadata::needs_version(call.resource) {
             self.refuse_unversioned(call).await?;
         }
-        let outcome = self.modify(call, options, |_| Ok(object.clone())).await;
+        let outcome = self
+            .modify(call, options, Owners::Track, |_| Ok(object.clone()))
+            .await;
         match outcome {
             Err(refusal)
                 if refusal.code() == 404
@@ -66,6 +69,7 @@ impl Registry {
         &self,
         call: &Call<'_>,
         options: &WriteOptions,
+        owners: Owners,
         mut change: impl FnMut(&Value) -> Result<Value, Refusal> + Send,
     ) -> Result<Outcome, Refusal> {
         let mut stored = self.current(call).await?;
@@ -73,9 +77,10 @@ impl Registry {
             let old = value_of(&stored)?;
             let mut new = change(&old)?;
             check_preconditions(call, &new, &old)?;
-            self.prepare_change(call, &mut new, &old)?;
+            self.prepare_change(call, &mut new, &old, (options, owners))?;
             // Compared and stored without regard to it: the store says what it becomes.
             meta::set_resource_version(&mut new, meta::resource_version(&old));
+            keep_times_when_unchanged(&old, &mut new);
             if strategy::is_finished(call, &new) {
                 if options.dry_run {
                     return Ok(Outcome::Removed(stored));
@@ -104,10 +109,19 @@ impl Registry {
     }
 
     /// Everything that happens to a changed object before it is written.
-    fn prepare_change(&self, call: &Call<'_>, new: &mut Value, old: &Value) -> Result<(), Refusal> {
+    fn prepare_change(
+        &self,
+        call: &Call<'_>,
+        new: &mut Value,
+        old: &Value,
+        (options, owners): (&WriteOptions, Owners),
+    ) -> Result<(), Refusal> {
         metadata::carry_over(new, old)?;
         strategy::prepare_update(call, new, old);
         metadata::count_generation(new, old);
+        if owners == Owners::Track {
+            ownership::track(call, options, Some(old), new);
+        }
         self.admit(call, Operation::Update, Some(new), Some(old))?;
         if call.is("", "services") && call.sub.is_none() {
             self.addresses.assign(new, Some(old))?;

@@ -3,6 +3,7 @@
 //! Refuses to know: connections, users' credentials, how refusals are written.
 
 mod catalogue;
+mod found;
 mod resource;
 
 use std::sync::Arc;

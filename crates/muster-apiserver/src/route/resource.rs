@@ -6,119 +6,20 @@ use std::sync::Arc;
 
 use http::{HeaderValue, StatusCode, header::WARNING};
 use muster_machinery::{
-    gvk::join_api_version,
-    resources::{Nature, Resource, Subresource},
+    resources::{Nature, Resource},
     status::Status,
-    table::IncludeObject,
 };
 
-use super::{Authorised, Router};
+use super::{Authorised, Router, found::Found};
 use crate::{
-    registry::{
-        Call, Conversion, DeleteOptions, ListOptions, ObjectList, Outcome, PatchKind, Refusal,
-        WriteOptions,
-    },
+    registry::{ListOptions, ObjectList, Outcome, Refusal, WriteOptions},
     request::{ResourceRequest, Verb, query_value},
     reviews::{self, ReviewDeps},
-    wire::{Decoded, Encoder, Expected, Response, decode, media_type},
+    wire::{Encoder, Response},
 };
 
 /// Subresources that stream to and from a kubelet.
 const STREAMS: [&str; 5] = ["exec", "attach", "portforward", "log", "proxy"];
-
-/// A request with its resource found.
-struct Found {
-    request: Authorised,
-    asked: ResourceRequest,
-    /// The resource that was asked for.
-    resource: Arc<Resource>,
-    /// The resource as which it is kept.
-    stored: Arc<Resource>,
-    sub: Option<Subresource>,
-}
-
-impl Found {
-    fn call(&self) -> Call<'_> {
-        Call {
-            user: &self.request.user,
-            request: &self.asked,
-            resource: &self.stored,
-            served: &self.resource,
-            sub: self.sub.as_ref(),
-            now: self.request.now,
-        }
-    }
-
-    fn sub_name(&self) -> &str {
-        self.sub.as_ref().map_or("", |sub| &sub.name)
-    }
-
-    fn encoder(&self) -> Result<Encoder, Refusal> {
-        let include = query_value(self.request.query(), "includeObject").unwrap_or_default();
-        let include = IncludeObject::parse(&include).ok_or_else(|| {
-            Status::bad_request(format!("unrecognized includeObject value: {include:?}"))
-        })?;
-        let negotiated = self.request.negotiated(true)?;
-        Ok(Encoder::new(
-            negotiated,
-            Arc::clone(&self.resource),
-            include,
-            self.request.now,
-        ))
-    }
-
-    /// The kind that a body must have.
-    fn expected(&self) -> Expected {
-        let own = || self.resource.api_version();
-        let (api_version, kind) = match &self.sub {
-            Some(sub) => {
-                let version = sub.group_version.as_ref();
-                (
-                    version.map_or_else(own, |(g, v)| join_api_version(g, v)),
-                    sub.kind.to_string(),
-                )
-            }
-            None => (own(), self.resource.kind.to_string()),
-        };
-        Expected {
-            api_version,
-            kind,
-            any_version: self.sub_name() == "eviction",
-        }
-    }
-
-    async fn read_object(&mut self, options: &WriteOptions) -> Result<Decoded, Refusal> {
-        let body = self.request.read_body().await?;
-        decode(
-            &self.request.headers,
-            &body,
-            &self.expected(),
-            options.field_validation,
-        )
-    }
-
-    /// Reads the body into the form in which objects are stored.
-    async fn read_stored(&mut self, options: &WriteOptions) -> Result<Decoded, Refusal> {
-        let mut decoded = self.read_object(options).await?;
-        Conversion::of(&self.resource).store(&self.resource, &mut decoded.object);
-        Ok(decoded)
-    }
-
-    async fn delete_options(&mut self) -> Result<DeleteOptions, Refusal> {
-        let body = self.request.read_body().await?;
-        if body.is_empty() {
-            return DeleteOptions::parse(self.request.query(), None);
-        }
-        let expected = Expected {
-            api_version: "v1".to_owned(),
-            kind: "DeleteOptions".to_owned(),
-            any_version: true,
-        };
-        let validation = muster_machinery::field_validation::FieldValidation::Ignore;
-        let decoded = decode(&self.request.headers, &body, &expected, validation)?;
-        DeleteOptions::parse(self.request.query(), Some(&decoded.object))
-    }
-}
 
 impl Router {
     /// Answers a request on a resource.
@@ -222,7 +123,7 @@ impl Router {
 
     async fn create(&self, mut found: Found) -> Result<Response, Refusal> {
         let encoder = found.encoder()?;
-        let options = WriteOptions::parse(found.request.query())?;
+        let options = found.write_options()?;
         let decoded = found.read_stored(&options).await?;
         let object = self
             .registry
@@ -236,24 +137,25 @@ impl Router {
 
     async fn update(&self, mut found: Found) -> Result<Response, Refusal> {
         let encoder = found.encoder()?;
-        let options = WriteOptions::parse(found.request.query())?;
+        let options = found.write_options()?;
         let decoded = found.read_stored(&options).await?;
         let (outcome, made) = self
             .registry
             .update(&found.call(), decoded.object, &options)
             .await?;
-        let code = if made {
-            StatusCode::CREATED
-        } else {
-            StatusCode::OK
-        };
-        warn(encoder.object(code, &outcome.object())?, &decoded.warnings)
+        warn(
+            encoder.object(made_or_changed(made), &outcome.object())?,
+            &decoded.warnings,
+        )
     }
 
     async fn patch(&self, mut found: Found) -> Result<Response, Refusal> {
         let encoder = found.encoder()?;
-        let options = WriteOptions::parse(found.request.query())?;
-        let kind = PatchKind::of_media_type(&media_type(&found.request.headers))?;
+        if found.is_apply() {
+            return self.apply(found, encoder).await;
+        }
+        let kind = found.patch_kind()?;
+        let options = found.write_options()?;
         let body = found.request.read_body().await?;
         let (outcome, warnings) = self
             .registry
@@ -262,6 +164,19 @@ impl Router {
         warn(
             encoder.object(StatusCode::OK, &outcome.object())?,
             &warnings,
+        )
+    }
+
+    async fn apply(&self, mut found: Found, encoder: Encoder) -> Result<Response, Refusal> {
+        let options = found.write_options()?;
+        let decoded = found.read_config(&options).await?;
+        let (outcome, made) = self
+            .registry
+            .apply(&found.call(), &decoded.object, &options)
+            .await?;
+        warn(
+            encoder.object(made_or_changed(made), &outcome.object())?,
+            &decoded.warnings,
         )
     }
 
@@ -297,7 +212,7 @@ impl Router {
 
     async fn scale(&self, mut found: Found) -> Result<Response, Refusal> {
         let encoder = found.encoder()?;
-        let options = WriteOptions::parse(found.request.query())?;
+        let options = found.write_options()?;
         let scale = match found.request.info.verb {
             Verb::Get => self.registry.scale(&found.call()).await?,
             Verb::Update => {
@@ -306,8 +221,14 @@ impl Router {
                     .set_scale(&found.call(), &scale, &options)
                     .await?
             }
+            _ if found.is_apply() => {
+                let config = found.read_config(&options).await?.object;
+                self.registry
+                    .apply_scale(&found.call(), &config, &options)
+                    .await?
+            }
             _ => {
-                let kind = PatchKind::of_media_type(&media_type(&found.request.headers))?;
+                let kind = found.patch_kind()?;
                 let body = found.request.read_body().await?;
                 self.registry
                     .patch_scale(&found.call(), kind, &body, &options)
@@ -319,7 +240,7 @@ impl Router {
 
     async fn bind(&self, mut found: Found) -> Result<Response, Refusal> {
         let encoder = found.encoder()?;
-        let options = WriteOptions::parse(found.request.query())?;
+        let options = found.write_options()?;
         let binding = found.read_object(&options).await?.object;
         let status = self.registry.bind(&found.call(), binding, &options).await?;
         encoder.value(StatusCode::CREATED, &status.to_value())
@@ -327,7 +248,7 @@ impl Router {
 
     async fn evict(&self, mut found: Found) -> Result<Response, Refusal> {
         let encoder = found.encoder()?;
-        let options = WriteOptions::parse(found.request.query())?;
+        let options = found.write_options()?;
         let eviction = found.read_object(&options).await?.object;
         let status = self
             .registry
@@ -338,7 +259,7 @@ impl Router {
 
     async fn token(&self, mut found: Found) -> Result<Response, Refusal> {
         let encoder = found.encoder()?;
-        let options = WriteOptions::parse(found.request.query())?;
+        let options = found.write_options()?;
         let request = found.read_object(&options).await?.object;
         let answer = self.registry.issue_token(&found.call(), request).await?;
         encoder.value(StatusCode::CREATED, &answer)
@@ -346,7 +267,7 @@ impl Router {
 
     /// Answers what is asked and not stored: reviews, and bindings posted to their own collection.
     async fn ask(&self, mut found: Found) -> Result<Response, Refusal> {
-        let options = WriteOptions::parse(found.request.query())?;
+        let options = found.write_options()?;
         if found.resource.group.is_empty() && found.resource.plural == "bindings" {
             return self.bind_by_body(found, &options).await;
         }
@@ -381,6 +302,15 @@ impl Router {
         found.resource = pods;
         let status = self.registry.bind(&found.call(), binding, options).await?;
         encoder.value(StatusCode::CREATED, &status.to_value())
+    }
+}
+
+/// The code of a write that may make its object.
+const fn made_or_changed(made: bool) -> StatusCode {
+    if made {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, header::USER_AGENT};
 use http_body::Body;
 use http_body_util::BodyExt;
 use tower::Service;
@@ -27,11 +27,15 @@ use crate::{
 pub struct LocalService {
     pipeline: Arc<Pipeline>,
     caller: Arc<Caller>,
+    /// What a client without a name of its own is called.
+    program: Option<HeaderValue>,
 }
 
 impl LocalService {
     pub(crate) fn new(pipeline: Arc<Pipeline>, user: UserInfo) -> Self {
+        let program = user.name.rsplit(':').next().unwrap_or_default();
         Self {
+            program: HeaderValue::try_from(program).ok(),
             pipeline,
             caller: Arc::new(Caller::Local(Arc::new(user))),
         }
@@ -61,7 +65,10 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (pipeline, caller) = (Arc::clone(&self.pipeline), Arc::clone(&self.caller));
-        let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+        let mut request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+        if let Some(name) = self.program.clone() {
+            request.headers_mut().entry(USER_AGENT).or_insert(name);
+        }
         // A task of its own: a caller that stops polling must not hold a place in the pipeline.
         let answer = tokio::spawn(pipeline.answer(request, caller));
         async move {

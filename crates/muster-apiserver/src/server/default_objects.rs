@@ -14,7 +14,7 @@ use super::StartError;
 use crate::{
     authz::MASTERS,
     bootstrap::brought_up_to_date,
-    registry::{Call, Registry, WriteOptions},
+    registry::{Call, Owners, Registry, WriteOptions},
     request::{ResourceRequest, UserInfo},
     route::ResourceCatalogue,
 };
@@ -97,10 +97,16 @@ async fn make_default(
         sub: None,
         now: Timestamp::now(),
     };
-    let options = WriteOptions::default();
+    let options = WriteOptions {
+        manager: "muster".to_owned(),
+        ..WriteOptions::default()
+    };
     let done = if registry.exists(&call) {
         let current = |stored: &Value| Ok(brought_up_to_date(stored, &object));
-        registry.modify(&call, &options, current).await.map(drop)
+        registry
+            .modify(&call, &options, Owners::Track, current)
+            .await
+            .map(drop)
     } else {
         registry.create(&call, object, &options).await.map(drop)
     };

@@ -12,6 +12,7 @@ use muster_machinery::{
     status::Status,
 };
 use serde_json::Value;
+use serde_saphyr::options::DuplicateKeyPolicy;
 
 use super::Refusal;
 
@@ -104,9 +105,44 @@ fn decode_json(
 
 fn decode_yaml(body: &Bytes) -> Result<Value, Refusal> {
     let text = std::str::from_utf8(body).map_err(|error| unreadable(&error))?;
+    read_yaml(text, DuplicateKeyPolicy::Error).map_err(|error| unreadable(&error))
+}
+
+fn read_yaml(text: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Value, serde_saphyr::Error> {
     // As the YAML 1.1 readers of other tools: `0644` is an octal number.
-    let options = serde_saphyr::options! { legacy_octal_numbers: true };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| unreadable(&error))
+    let options = serde_saphyr::options! {
+        legacy_octal_numbers: true,
+        duplicate_keys: duplicate_keys,
+    };
+    serde_saphyr::from_str_with_options(text, options)
+}
+
+/// Reads the configuration of an apply, YAML or JSON, as it is: what its type has no field for is refused where it is
+/// merged, so only repeated members are looked for here.
+pub(crate) fn decode_config(body: &Bytes, validation: FieldValidation) -> Result<Decoded, Refusal> {
+    let undecodable = |error: &dyn std::fmt::Display| {
+        Status::bad_request(format!("error decoding YAML: {error}"))
+    };
+    if let Ok(object) = serde_json::from_slice(body) {
+        let findings = field_validation::check(body, None).map_err(|error| undecodable(&error))?;
+        let warnings = judge(findings, validation)?;
+        return Ok(Decoded { object, warnings });
+    }
+    let text = std::str::from_utf8(body).map_err(|error| undecodable(&error))?;
+    let (object, findings) = match read_yaml(text, DuplicateKeyPolicy::Error) {
+        Ok(object) => (object, Findings::default()),
+        Err(strict) => {
+            let object = read_yaml(text, DuplicateKeyPolicy::LastWins)
+                .map_err(|error| undecodable(&error))?;
+            let findings = Findings {
+                strict: vec![strict.to_string()],
+                ..Findings::default()
+            };
+            (object, findings)
+        }
+    };
+    let warnings = judge(findings, validation)?;
+    Ok(Decoded { object, warnings })
 }
 
 fn unreadable(error: &dyn std::fmt::Display) -> Refusal {

@@ -10,7 +10,7 @@ mod refusal;
 mod watch_stream;
 
 pub use body::ResponseBody;
-pub(crate) use decode::{Decoded, Expected, decode, media_type};
+pub(crate) use decode::{Decoded, Expected, decode, decode_config, media_type};
 pub(crate) use encode::{Encoder, document};
 pub(crate) use negotiate::{Format, Negotiated, Transform, negotiate};
 pub(crate) use refusal::refusal_response;

@@ -6,6 +6,8 @@
     reason = "a test fails where something is not as it should be"
 )]
 
+mod applying;
+mod applying_parts;
 mod certificates;
 mod deleting;
 mod following;

@@ -15,16 +15,20 @@ pub(crate) use self::addresses::ServiceAddresses;
 pub(super) use self::pods::bind;
 use super::Call;
 
-/// What happens to a new object before admission sees it.
-pub(super) fn prepare_create(call: &Call<'_>, object: &mut Value) {
+/// Fills in what the client could have said itself.
+pub(super) fn complete_new(call: &Call<'_>, object: &mut Value) {
     defaulting::apply(call.resource, object);
-    defaulting::prepare_create(call.resource, object);
     if call.is("", "namespaces") {
         namespaces::prepare_create(object);
     }
     if call.is("certificates.k8s.io", "certificatesigningrequests") {
         certificates::prepare_create(object);
     }
+}
+
+/// What happens to a new object before admission sees it.
+pub(super) fn prepare_create(call: &Call<'_>, object: &mut Value) {
+    defaulting::prepare_create(call.resource, object);
 }
 
 /// Lets a change reach only the part of the object that is addressed: the object without its status, or

@@ -1,0 +1,143 @@
+//! A request on a resource: the table's entries it is about, its body, its options.
+//!
+//! Refuses to know: what is done with it.
+
+use std::sync::Arc;
+
+use http::header::USER_AGENT;
+use muster_machinery::{
+    field_validation::FieldValidation,
+    gvk::join_api_version,
+    resources::{Resource, Subresource},
+    status::Status,
+    table::IncludeObject,
+};
+
+use super::Authorised;
+use crate::{
+    registry::{
+        APPLY_PATCH, Call, Conversion, DeleteOptions, PatchKind, Refusal, WriteKind, WriteOptions,
+    },
+    request::{ResourceRequest, Verb, query_value},
+    wire::{Decoded, Encoder, Expected, decode, decode_config, media_type},
+};
+
+/// A request with its resource found.
+pub(super) struct Found {
+    pub(super) request: Authorised,
+    pub(super) asked: ResourceRequest,
+    /// The resource that was asked for.
+    pub(super) resource: Arc<Resource>,
+    /// The resource as which it is kept.
+    pub(super) stored: Arc<Resource>,
+    pub(super) sub: Option<Subresource>,
+}
+
+impl Found {
+    pub(super) fn call(&self) -> Call<'_> {
+        Call {
+            user: &self.request.user,
+            request: &self.asked,
+            resource: &self.stored,
+            served: &self.resource,
+            sub: self.sub.as_ref(),
+            now: self.request.now,
+        }
+    }
+
+    pub(super) fn sub_name(&self) -> &str {
+        self.sub.as_ref().map_or("", |sub| &sub.name)
+    }
+
+    pub(super) fn encoder(&self) -> Result<Encoder, Refusal> {
+        let include = query_value(self.request.query(), "includeObject").unwrap_or_default();
+        let include = IncludeObject::parse(&include).ok_or_else(|| {
+            Status::bad_request(format!("unrecognized includeObject value: {include:?}"))
+        })?;
+        let negotiated = self.request.negotiated(true)?;
+        Ok(Encoder::new(
+            negotiated,
+            Arc::clone(&self.resource),
+            include,
+            self.request.now,
+        ))
+    }
+
+    /// The kind that a body must have.
+    fn expected(&self) -> Expected {
+        let own = || self.resource.api_version();
+        let (api_version, kind) = match &self.sub {
+            Some(sub) => {
+                let version = sub.group_version.as_ref();
+                (
+                    version.map_or_else(own, |(g, v)| join_api_version(g, v)),
+                    sub.kind.to_string(),
+                )
+            }
+            None => (own(), self.resource.kind.to_string()),
+        };
+        Expected {
+            api_version,
+            kind,
+            any_version: self.sub_name() == "eviction",
+        }
+    }
+
+    pub(super) fn is_apply(&self) -> bool {
+        media_type(&self.request.headers) == APPLY_PATCH
+    }
+
+    pub(super) fn patch_kind(&self) -> Result<PatchKind, Refusal> {
+        PatchKind::of_media_type(&media_type(&self.request.headers))
+    }
+
+    pub(super) fn write_options(&self) -> Result<WriteOptions, Refusal> {
+        let kind = match self.request.info.verb {
+            Verb::Update => WriteKind::Update,
+            Verb::Patch if self.is_apply() => WriteKind::Apply,
+            Verb::Patch => WriteKind::Patch,
+            _ => WriteKind::Create,
+        };
+        let agent = self.request.headers.get(USER_AGENT);
+        let agent = agent.and_then(|agent| agent.to_str().ok());
+        WriteOptions::parse(self.request.query(), agent.unwrap_or_default(), kind)
+    }
+
+    pub(super) async fn read_object(&mut self, options: &WriteOptions) -> Result<Decoded, Refusal> {
+        let body = self.request.read_body().await?;
+        decode(
+            &self.request.headers,
+            &body,
+            &self.expected(),
+            options.field_validation,
+        )
+    }
+
+    /// Reads the configuration of an apply.
+    pub(super) async fn read_config(&mut self, options: &WriteOptions) -> Result<Decoded, Refusal> {
+        let body = self.request.read_body().await?;
+        decode_config(&body, options.field_validation)
+    }
+
+    /// Reads the body into the form in which objects are stored.
+    pub(super) async fn read_stored(&mut self, options: &WriteOptions) -> Result<Decoded, Refusal> {
+        let mut decoded = self.read_object(options).await?;
+        Conversion::of(&self.resource).store(&self.resource, &mut decoded.object);
+        Ok(decoded)
+    }
+
+    pub(super) async fn delete_options(&mut self) -> Result<DeleteOptions, Refusal> {
+        let body = self.request.read_body().await?;
+        if body.is_empty() {
+            return DeleteOptions::parse(self.request.query(), None);
+        }
+        let expected = Expected {
+            api_version: "v1".to_owned(),
+            kind: "DeleteOptions".to_owned(),
+            any_version: true,
+        };
+        let headers = &self.request.headers;
+        let decoded = decode(headers, &body, &expected, FieldValidation::Ignore)?;
+        DeleteOptions::parse(self.request.query(), Some(&decoded.object))
+    }
+}
