@@ -54,6 +54,7 @@ async fn run(command: Command, printer: Printer) -> Result<(), Failure> {
     match command {
         Command::Server(server) => commands::server::run(server, printer).await,
         Command::Token(token) => commands::token::run(token, printer).await,
+        Command::Csr(csr) => commands::csr::run(csr, printer).await,
         Command::Bench(bench) => commands::bench::run(bench, printer).await,
         Command::Kubelet(kubelet) => commands::kubelet::run(kubelet).await,
         Command::Supervise(flags) => commands::kubelet::supervise(flags).await,

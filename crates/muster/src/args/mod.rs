@@ -1,6 +1,7 @@
 //! The command line. It says what can be asked for; it does nothing.
 
 pub(crate) mod bench;
+pub(crate) mod csr;
 pub(crate) mod join;
 pub(crate) mod kubelet;
 pub(crate) mod playground;
@@ -45,6 +46,8 @@ pub(crate) enum Command {
     Kubelet(kubelet::Kubelet),
     /// Create, list and delete bootstrap tokens
     Token(token::Token),
+    /// List certificate requests, approve and deny them
+    Csr(csr::Csr),
     /// Join simulated nodes to a cluster and say how long it took
     Bench(bench::Bench),
     /// Keep a process running (used where there is no service manager)

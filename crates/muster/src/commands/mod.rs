@@ -1,6 +1,7 @@
 //! One file per command: each turns flags into calls of the crates below, and results into output.
 
 pub(crate) mod bench;
+pub(crate) mod csr;
 pub(crate) mod join;
 pub(crate) mod kubelet;
 pub(crate) mod playground;

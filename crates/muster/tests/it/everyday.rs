@@ -198,3 +198,78 @@ fn objects_are_made_changed_and_deleted() {
     assert_eq!(server.get(&["configmap", "prices", "-n", "shop"]), None);
     assert_eq!(server.get(&["namespace", "shop"]), None);
 }
+
+#[test]
+fn configurations_are_applied_on_the_server() {
+    let server = TestServer::start();
+    let file = |name: &str, tea: &str| {
+        let path = server.folder.path().join(name);
+        let text = format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: prices, namespace: default}}\ndata: {{tea: \"{tea}\"}}\n"
+        );
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (three, four, five) = (
+        file("3.yaml", "3"),
+        file("4.yaml", "4"),
+        file("5.yaml", "5"),
+    );
+    let map = ["configmap", "prices", "--show-managed-fields"];
+    let tea = || server.get(&map).unwrap()["data"]["tea"].clone();
+    let operations = || {
+        let map = server.get(&map).unwrap();
+        let entries = map["metadata"]["managedFields"].as_array().unwrap().iter();
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        entries
+            .map(|entry| (text(&entry["manager"]), text(&entry["operation"])))
+            .collect::<Vec<_>>()
+    };
+    let pair = |manager: &str, operation: &str| (manager.to_owned(), operation.to_owned());
+
+    // From the client's side to the server's: kubectl takes over what it applied itself.
+    server.kubectl_ok(&["apply", "-f", &three]);
+    assert_eq!(
+        operations(),
+        [pair("kubectl-client-side-apply", "Update")],
+        "made on the client's side"
+    );
+    let applied = server.kubectl_ok(&["apply", "--server-side", "-f", &four]);
+    assert_eq!(applied.trim(), "configmap/prices serverside-applied");
+    assert_eq!(tea(), "4");
+    assert!(
+        operations().contains(&pair("kubectl", "Apply")),
+        "{:?}",
+        operations()
+    );
+
+    // The difference is shown, and nothing is changed.
+    let differs = server.kubectl(&["diff", "--server-side", "-f", &five]);
+    let shown = String::from_utf8_lossy(&differs.stdout).into_owned();
+    assert_eq!(differs.status.code(), Some(1), "{differs:?}");
+    assert!(
+        shown.contains("-  tea: \"4\"") && shown.contains("+  tea: \"5\""),
+        "{shown}"
+    );
+    assert_eq!(tea(), "4");
+    server.kubectl_ok(&["diff", "--server-side", "-f", &four]);
+
+    // Others are told of the conflict, and may insist.
+    let other = ["apply", "--server-side", "--field-manager=other", "-f"];
+    let refused = server.kubectl(&[&other[..], &[&five]].concat());
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success());
+    assert!(
+        why.contains("conflict with \"kubectl\": .data.tea"),
+        "{why}"
+    );
+    server.kubectl_ok(&[&other[..], &[&five, "--force-conflicts"]].concat());
+    assert_eq!(tea(), "5");
+    let refused = server.kubectl(&["apply", "--server-side", "-f", &three]);
+    assert!(!refused.status.success(), "other owns it now");
+
+    // What nobody else has is made.
+    server.kubectl_ok(&["delete", "configmap", "prices"]);
+    server.kubectl_ok(&["apply", "--server-side", "-f", &three]);
+    assert_eq!(operations(), [pair("kubectl", "Apply")]);
+}

@@ -1,6 +1,8 @@
 //! Every wrong input is told apart by its own id, and leaves nothing behind.
 
-use crate::harness::{Running, TestNode, TestServer, failure_id, text_of, wait_for};
+use crate::harness::{
+    Running, TestNode, TestServer, failure_id, muster, stdout_of, text_of, wait_for,
+};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::Output;
@@ -190,9 +192,37 @@ fn a_denied_request_ends_the_join_at_once() {
     let server = TestServer::start();
     let node = server.node();
     let (mut join, request) = pending_join(&server, &node);
-    server.kubectl_ok(&["certificate", "deny", &request]);
+    let kubeconfig = server.kubeconfig();
+    let of = |verb: &[&str]| {
+        let mut arguments = vec!["csr", "--kubeconfig", kubeconfig.to_str().unwrap()];
+        arguments.extend(verb);
+        muster(&arguments)
+    };
+    let list = stdout_of(of(&["list"]));
+    let row = list
+        .lines()
+        .find(|line| line.starts_with(&request))
+        .unwrap()
+        .to_owned();
+    assert!(
+        row.contains(&format!("system:node:{}", node.name)) && row.ends_with("Pending"),
+        "{row}"
+    );
+    let denied = stdout_of(of(&["deny", &request, "--reason", "not one of ours"]));
+    assert_eq!(
+        denied,
+        format!("certificatesigningrequest {request} denied")
+    );
+    assert_eq!(
+        failure_id(&of(&["approve", &request, "-o", "json"])).as_deref(),
+        Some("conflict")
+    );
     let failed = join.event(|event| event["type"] == "failed").unwrap();
     assert_eq!(failed["id"], "csr-denied");
+    assert!(
+        failed["message"].to_string().contains("not one of ours"),
+        "{failed}"
+    );
     drop(join);
     assert_eq!(server.get(&["node", &node.name]), None);
     let left = node.paths();
