@@ -24,13 +24,24 @@ impl Comparison {
         self.added.union(&self.modified)
     }
 
+    /// As [`Comparison::written`], of a comparison that is needed no more.
+    pub(super) fn into_written(self) -> FieldSet {
+        let mut written = self.added;
+        written.extend(&self.modified);
+        written
+    }
+
+    /// Whether nothing changed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.modified.is_empty() && self.removed.is_empty()
+    }
+
     /// The comparison without some fields and all that is below them.
-    pub(super) fn without(self, ignored: &FieldSet) -> Self {
-        Self {
-            added: self.added.recursive_difference(ignored),
-            modified: self.modified.recursive_difference(ignored),
-            removed: self.removed.recursive_difference(ignored),
+    pub(super) fn without(mut self, ignored: &FieldSet) -> Self {
+        for set in [&mut self.added, &mut self.modified, &mut self.removed] {
+            set.subtract_recursive(ignored);
         }
+        self
     }
 }
 

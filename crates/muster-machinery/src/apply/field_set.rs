@@ -222,6 +222,33 @@ impl FieldSet {
         })
     }
 
+    /// As [`FieldSet::difference`], in place.
+    pub(super) fn subtract(&mut self, other: &Self) {
+        for (element, theirs) in &other.nodes {
+            let Some(node) = self.nodes.get_mut(element) else {
+                continue;
+            };
+            node.member &= !theirs.member;
+            node.below.subtract(&theirs.below);
+            if !node.member && node.below.is_empty() {
+                self.nodes.remove(element);
+            }
+        }
+    }
+
+    /// As [`FieldSet::recursive_difference`], in place.
+    pub(super) fn subtract_recursive(&mut self, other: &Self) {
+        for (element, theirs) in &other.nodes {
+            let Some(node) = self.nodes.get_mut(element) else {
+                continue;
+            };
+            node.below.subtract_recursive(&theirs.below);
+            if theirs.member || (!node.member && node.below.is_empty()) {
+                self.nodes.remove(element);
+            }
+        }
+    }
+
     /// The members without members below them.
     #[must_use]
     pub fn leaves(&self) -> Self {
@@ -246,6 +273,19 @@ impl FieldSet {
                 member: node.member || declared,
                 below: node.below.ensure_named_fields(child),
             })
+        })
+    }
+
+    /// Whether [`FieldSet::reconciled`] would change nothing.
+    pub(super) fn is_reconciled(&self, ty: Type<'_>) -> bool {
+        let has_parts = |(_, node): &(&PathElement, &Node)| !node.below.is_empty();
+        self.nodes.iter().filter(has_parts).all(|(element, node)| {
+            let child = match (ty.declared(), element) {
+                (Declared::Map(map), PathElement::Field(name)) => map.member(name).0,
+                (Declared::List(list), _) => list.element,
+                _ => return true,
+            };
+            !child.is_atomic() && node.below.is_reconciled(child)
         })
     }
 
@@ -291,6 +331,29 @@ mod tests {
         assert_eq!(both.len(), 2);
         assert_eq!(both.leaves(), child);
         assert_eq!(both.difference(&parent), child);
+    }
+
+    #[test]
+    fn subtracting_in_place_is_the_difference() {
+        let sets = [
+            set(&[&["a"]]),
+            set(&[&["a", "b"], &["c"]]),
+            set(&[&["a"], &["a", "b"], &["c", "d"]]),
+            set(&[&["a", "b", "e"], &["c"], &["c", "d"]]),
+            FieldSet::new(),
+        ];
+        for (one, other) in sets.iter().flat_map(|a| sets.iter().map(move |b| (a, b))) {
+            let mut plain = one.clone();
+            plain.subtract(other);
+            assert_eq!(plain, one.difference(other), "{one:?} {other:?}");
+            let mut recursive = one.clone();
+            recursive.subtract_recursive(other);
+            assert_eq!(
+                recursive,
+                one.recursive_difference(other),
+                "{one:?} {other:?}"
+            );
+        }
     }
 
     #[test]

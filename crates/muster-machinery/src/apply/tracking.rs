@@ -92,7 +92,9 @@ impl FieldManager<'_> {
             .0
             .retain(|_, owned| match self.root(&owned.api_version) {
                 Some(ty) => {
-                    owned.fields = owned.fields.reconciled(ty);
+                    if !owned.fields.is_reconciled(ty) {
+                        owned.fields = owned.fields.reconciled(ty);
+                    }
                     true
                 }
                 None => false,
@@ -124,6 +126,10 @@ impl FieldManager<'_> {
             let Some(comparison) = comparisons.in_version(&owned.api_version) else {
                 continue;
             };
+            if comparison.is_empty() {
+                left.0.insert(manager.clone(), owned.clone());
+                continue;
+            }
             let taken = owned.fields.intersection(&comparison.written());
             let fields = owned.fields.difference(&taken);
             let fields = fields.difference(&comparison.removed);
@@ -141,17 +147,18 @@ impl FieldManager<'_> {
         }
         left.0.retain(|_, owned| !owned.fields.is_empty());
         *managed = left;
-        let own = comparisons.in_version(self.api_version);
-        Ok(own.cloned().unwrap_or_default())
+        comparisons.in_version(self.api_version);
+        let own = comparisons.by_version.remove(self.api_version);
+        Ok(own.flatten().unwrap_or_default())
     }
 
     /// The set without the fields that are reset on this endpoint or never tracked.
-    pub(super) fn trackable(&self, fields: FieldSet) -> FieldSet {
-        let fields = match self.ignored {
-            Some(ignored) => fields.recursive_difference(ignored),
-            None => fields,
-        };
-        fields.difference(&NEVER_TRACKED)
+    pub(super) fn trackable(&self, mut fields: FieldSet) -> FieldSet {
+        if let Some(ignored) = self.ignored {
+            fields.subtract_recursive(ignored);
+        }
+        fields.subtract(&NEVER_TRACKED);
+        fields
     }
 
     /// Gives the fields that a change wrote to an updater.
@@ -163,7 +170,7 @@ impl FieldManager<'_> {
         let Ok(comparison) = self.take((old, new), managed, &nobody, true) else {
             return;
         };
-        let written = self.trackable(comparison.written());
+        let written = self.trackable(comparison.into_written());
         if !written.is_empty() {
             let entry = managed.0.entry(manager).or_insert_with(|| Owned {
                 fields: FieldSet::new(),
