@@ -80,6 +80,10 @@ impl Router {
         let needs_namespace = resource.namespaced
             && asked.namespace.is_none()
             && !matches!(request.info.verb, Verb::List | Verb::Watch);
+        if needs_namespace && asked.name.is_some() {
+            // There is no such path at all; the one without a name exists, for lists.
+            return Err(unknown());
+        }
         if !has_verb || needs_namespace || !fits_path(&asked, &request.info.verb, sub.is_some()) {
             return Err(Status::method_not_allowed().into());
         }

@@ -253,6 +253,7 @@ mod tests {
                 let expected = Expected { api_version: "v1".into(), kind: "Pod".into(), any_version: false };
                 let _ = decode(&headers, &Bytes::from(body.clone()), &expected, FieldValidation::Strict);
             }
+            let _ = decode_config(&Bytes::from(body), FieldValidation::Strict);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Server-side apply to a part of an object, and in another version than the one that is kept.
 
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::{
@@ -135,4 +136,75 @@ async fn owners_speak_of_the_version_that_was_asked_for() {
         owned(&patched, "three", "Update", ""),
         json!({"f:spec": {"f:maxReplicas": {}}})
     );
+}
+
+#[tokio::test]
+async fn owners_survive_every_format_and_strict_patches() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let path = format!("{DEPLOYMENTS}/web");
+    let made = apply(&admin, &path, ("one", ""), &web(&json!(2)))
+        .await
+        .ok();
+    let media = "application/vnd.kubernetes.protobuf";
+    let binary = admin.get_as(&path, media).await;
+    let decoded =
+        muster_machinery::protobuf::decode_with_default(&binary.bytes, "apps/v1", "Deployment");
+    let mut decoded = decoded.unwrap();
+    assert_eq!(
+        decoded["metadata"]["managedFields"],
+        made["metadata"]["managedFields"]
+    );
+    decoded["spec"]["replicas"] = json!(3);
+    let headers = [("content-type", media), ("user-agent", "binary/1")];
+    let body = muster_machinery::protobuf::encode(&decoded).unwrap();
+    let put = admin.call(Method::PUT, &path, &headers, body).await.ok();
+    let replicas = json!({"f:spec": {"f:replicas": {}}});
+    assert_eq!(owned(&put, "binary", "Update", ""), replicas);
+    let strict = format!("{path}?fieldValidation=Strict&fieldManager=strict");
+    for (media, replicas) in [("merge-patch", 4), ("strategic-merge-patch", 5)] {
+        let asked = json!({"spec": {"replicas": replicas}});
+        let media = format!("application/{media}+json");
+        let patched = admin.patch(&strict, &media, &asked).await;
+        assert!(!patched.headers.contains_key("warning"), "{media}");
+        let patched = patched.ok();
+        assert_eq!(patched["spec"]["replicas"], replicas);
+        assert_eq!(
+            owned(&patched, "strict", "Update", ""),
+            json!({"f:spec": {"f:replicas": {}}})
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_secret_is_applied_in_plain_words() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let path = "/api/v1/namespaces/default/secrets/s";
+    let config = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"},
+        "stringData": {"a": "1"}});
+    let made = apply(&admin, path, ("one", ""), &config).await.ok();
+    assert_eq!(made["data"], json!({"a": "MQ=="}));
+    let again = apply(&admin, path, ("one", ""), &config).await.ok();
+    assert_eq!(again, made);
+}
+
+#[tokio::test]
+async fn what_the_server_decides_for_a_new_object_belongs_to_nobody() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let namespace = json!({"metadata": {"name": "shop"}});
+    let made = admin.post("/api/v1/namespaces", &namespace).await.ok();
+    assert_eq!(made["spec"]["finalizers"], json!(["kubernetes"]));
+    assert_eq!(
+        owned(&made, "admin", "Update", ""),
+        json!({"f:metadata": {"f:labels": {".": {}, "f:kubernetes.io/metadata.name": {}}}})
+    );
+    let service = json!({"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}});
+    let services = "/api/v1/namespaces/default/services";
+    let made = admin.post(services, &service).await.ok();
+    assert!(made["spec"]["clusterIP"].is_string());
+    let fields = owned(&made, "admin", "Update", "");
+    assert!(fields["f:spec"].get("f:clusterIP").is_none(), "{fields}");
+    assert!(fields["f:spec"].get("f:ports").is_some(), "{fields}");
 }
