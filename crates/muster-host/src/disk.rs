@@ -63,6 +63,8 @@ pub(crate) trait Disk: Send + Sync + 'static {
     fn set_attributes(&self, path: &str, attributes: &Attributes) -> io::Result<()>;
     /// Sets the mode alone.
     fn set_mode(&self, path: &str, mode: u32) -> io::Result<()>;
+    /// Unmounts what is mounted there, unless it is in use.
+    fn unmount(&self, path: &str) -> io::Result<()>;
     /// Where something is mounted, as paths of the node.
     fn mount_points(&self) -> io::Result<BTreeSet<String>>;
 }

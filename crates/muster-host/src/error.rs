@@ -85,6 +85,14 @@ pub enum HostError {
         /// The end of its log.
         log: String,
     },
+    /// The container runtime could not be asked: start it, or name its right socket.
+    #[error("the container runtime at {endpoint} cannot be asked for its pods: {reason}")]
+    ContainerRuntime {
+        /// Its socket.
+        endpoint: String,
+        /// What it said.
+        reason: String,
+    },
     /// The step is not a host's to do, or what was remembered does not fit it. A mistake of the caller.
     #[error("this step is not for a host: {step}")]
     NotAHostStep {
@@ -130,6 +138,7 @@ impl HostError {
             Self::TooManyEntries { .. } => "directory-too-full",
             Self::NoServiceManager { .. } => "no-service-manager",
             Self::KubeletUnhealthy { .. } | Self::NotStarted { .. } => "kubelet-start-failed",
+            Self::ContainerRuntime { .. } => "container-runtime",
             Self::NotAHostStep { .. } => "not-a-host-step",
             Self::PowerLost => "power-lost",
             Self::MadeToFail { .. } => "made-to-fail",
@@ -150,6 +159,9 @@ impl HostError {
             Self::TooManyEntries { path, .. } => format!("Empty {path} first."),
             Self::KubeletUnhealthy { .. } | Self::NotStarted { .. } => {
                 "Look at the kubelet's log above; mend the cause and join again.".into()
+            }
+            Self::ContainerRuntime { .. } => {
+                "Start the container runtime, or name its socket with --cri-socket.".into()
             }
             Self::Command { command, .. } => format!("Run it by hand to see more: {command}"),
             _ => return None,

@@ -19,7 +19,7 @@ pub type Receipt = serde_json::Value;
 pub struct ProcessHealth {
     /// It runs.
     pub running: bool,
-    /// How often it was started again by a supervisor of ours; 0 for services.
+    /// How often it was started again by a supervisor of ours or by the service manager, where that counts.
     pub restarts: u32,
     /// The end of its log.
     pub log_tail: String,

@@ -9,6 +9,7 @@ mod error;
 mod gather;
 mod host;
 mod local;
+mod pods;
 mod prior;
 mod process;
 mod services;

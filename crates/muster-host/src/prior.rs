@@ -32,6 +32,13 @@ pub enum Prior {
         /// Whether it started with the machine.
         enabled: bool,
     },
+    /// The pods of a container runtime, and what was mounted below the kubelet's directory.
+    Pods {
+        /// The ids of their sandboxes.
+        ids: Vec<String>,
+        /// The mount points.
+        mounts: Vec<String>,
+    },
     /// A supervised process.
     Process {
         /// Whether it ran.

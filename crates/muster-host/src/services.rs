@@ -12,6 +12,8 @@ use crate::HostError;
 pub(crate) trait Services: Send + Sync + 'static {
     /// What is known of a unit.
     async fn state(&self, unit: &str) -> Result<UnitFact, HostError>;
+    /// How often it was started again by itself since somebody started it; 0 where nobody counts.
+    async fn restarts(&self, unit: &str) -> Result<u32, HostError>;
     /// Starts it; one that runs stays as it is.
     async fn start(&self, unit: &str) -> Result<(), HostError>;
     /// Stops it; one that does not run stays as it is.

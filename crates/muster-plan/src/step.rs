@@ -27,6 +27,12 @@ pub enum Step {
         /// The mode, if it is made.
         mode: u32,
     },
+    /// Answers for the pods that a kubelet runs from now on. Undo: removes the pods that were not there before and
+    /// unmounts their volumes; what cannot be unmounted stays as it is.
+    ClaimPods {
+        /// The container runtime's CRI socket, `unix://PATH`.
+        endpoint: String,
+    },
     /// Writes a file in one atomic move. Undo: brings back what was there, or removes it.
     WriteFile {
         /// Where.
@@ -179,6 +185,7 @@ impl Step {
         match self {
             Self::MakeDir { path, mode } => format!("make directory {path} ({mode:04o})"),
             Self::ClaimDir { path, .. } => format!("take charge of directory {path}"),
+            Self::ClaimPods { endpoint } => format!("take charge of new pods at {endpoint}"),
             Self::WriteFile {
                 path,
                 mode,
@@ -218,6 +225,9 @@ impl Step {
         match self {
             Self::MakeDir { path, .. } => format!("remove {path} if it was made and is empty"),
             Self::ClaimDir { path, .. } => format!("remove from {path} what was not there before"),
+            Self::ClaimPods { .. } => {
+                "remove the pods that were not there before, and unmount their volumes".into()
+            }
             Self::WriteFile { path, .. }
             | Self::WriteSecret { path, .. }
             | Self::Symlink { path, .. } => format!("remove {path} or bring back what was there"),

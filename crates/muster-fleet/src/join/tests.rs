@@ -253,3 +253,35 @@ impl Store for PoweredStore {
         Ok(())
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_takes_the_kubelets_pods_and_volumes_along_and_leaves_those_that_were_there() {
+    let host = SimHost::new("n1");
+    host.install_system_kubelet(false);
+    host.with_world(|world| world.pods.insert("older".into()));
+    host.mount("/var/lib/kubelet-data");
+    host.kubelet_runs_pod("new", "/var/lib/kubelet/pods/u/volumes/v");
+    let scene = Scene::on(host.clone());
+    // As the kubelet does: its serving certificate lies beside the client certificate.
+    host.on_kubelet(|tree| {
+        let entry = Entry::File {
+            content: b"serving".to_vec(),
+            attributes: muster_host_attributes(),
+        };
+        tree.insert("/var/lib/kubelet/pki/kubelet.crt".into(), entry);
+    });
+    let before = host.snapshot();
+    let mut options = options("n1");
+    options.request.runtime = Runtime::Cri { endpoint: None };
+    scene.join(&options).await.unwrap();
+    assert!(host.snapshot().pods.contains("new"));
+    let outcome = scene.reset().await.unwrap();
+    assert_eq!(host.snapshot(), before);
+    assert!(!host.mounts().contains("/var/lib/kubelet/pods/u/volumes/v"));
+    assert!(host.mounts().contains("/var/lib/kubelet-data"));
+    let of_machine = outcome
+        .left_behind()
+        .iter()
+        .find(|residue| residue.what.contains('/'));
+    assert_eq!(of_machine, None);
+}

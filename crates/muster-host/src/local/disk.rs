@@ -163,6 +163,11 @@ impl Disk for RealDisk {
         fs::set_permissions(self.real(path), fs::Permissions::from_mode(mode))
     }
 
+    fn unmount(&self, path: &str) -> io::Result<()> {
+        use rustix::mount::{UnmountFlags, unmount};
+        Ok(unmount(self.real(path), UnmountFlags::NOFOLLOW)?)
+    }
+
     fn mount_points(&self) -> io::Result<BTreeSet<String>> {
         let table = fs::read_to_string("/proc/self/mountinfo")?;
         let root = fs::canonicalize(self.root.dir())?;

@@ -4,6 +4,7 @@
 //! knows of it.
 
 mod commands;
+mod cri;
 mod disk;
 mod openrc;
 mod processes;
@@ -92,6 +93,7 @@ impl LocalHost {
             processes: RealProcesses::new(root.clone()),
             root,
             services,
+            pods: Box::new(cri::Cri),
         };
         Self {
             machine: Arc::new(machine),
@@ -156,6 +158,14 @@ impl Services for LocalServices {
             Self::Systemd(systemd) => systemd.state(unit).await,
             Self::OpenRc(openrc) => openrc.state(unit).await,
             Self::None => Ok(muster_plan::UnitFact::default()),
+        }
+    }
+
+    async fn restarts(&self, unit: &str) -> Result<u32, HostError> {
+        match self {
+            Self::Systemd(systemd) => systemd.restarts(unit).await,
+            Self::OpenRc(openrc) => openrc.restarts(unit).await,
+            Self::None => Ok(0),
         }
     }
 

@@ -39,6 +39,10 @@ impl Services for OpenRc {
         })
     }
 
+    async fn restarts(&self, _unit: &str) -> Result<u32, HostError> {
+        Ok(0)
+    }
+
     async fn start(&self, unit: &str) -> Result<(), HostError> {
         run(&self.programs.rc_service, &["--ifstopped", unit, "start"])
             .await

@@ -31,6 +31,11 @@ impl Services for Systemd {
         Ok(read_state(&run(&self.programs.systemctl, &args).await?))
     }
 
+    async fn restarts(&self, unit: &str) -> Result<u32, HostError> {
+        let args = ["show", "--property=NRestarts", "--", unit];
+        Ok(read_restarts(&run(&self.programs.systemctl, &args).await?))
+    }
+
     async fn start(&self, unit: &str) -> Result<(), HostError> {
         run(&self.programs.systemctl, &["start", "--", unit])
             .await
@@ -82,6 +87,12 @@ impl Services for Systemd {
     }
 }
 
+/// systemd counts automatic restarts since 235; older ones leave the line out.
+fn read_restarts(text: &str) -> u32 {
+    let count = text.trim().strip_prefix("NRestarts=");
+    count.and_then(|count| count.parse().ok()).unwrap_or(0)
+}
+
 /// Reads `KEY=value` lines. Static and generated units start when something wants them: nothing to enable.
 fn read_state(text: &str) -> UnitFact {
     let value = |key: &str| {
@@ -122,5 +133,7 @@ mod tests {
         let state = read_state("LoadState=not-found\nActiveState=inactive\nUnitFileState=\n");
         assert_eq!(state, UnitFact::default());
         assert_eq!(read_state("nonsense"), UnitFact::default());
+        assert_eq!(read_restarts("NRestarts=4\n"), 4);
+        assert_eq!(read_restarts(""), 0);
     }
 }

@@ -228,6 +228,12 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn unmount(&self, path: &str) -> io::Result<()> {
+        self.operation()?;
+        self.0.faults.lock().mounts.remove(path);
+        Ok(())
+    }
+
     fn mount_points(&self) -> io::Result<BTreeSet<String>> {
         Ok(self.0.faults.lock().mounts.clone())
     }

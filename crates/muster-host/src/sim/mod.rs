@@ -56,6 +56,8 @@ pub struct World {
     pub tree: BTreeMap<String, Entry>,
     /// The services.
     pub units: BTreeMap<String, UnitFact>,
+    /// The pods in the container runtime.
+    pub pods: BTreeSet<String>,
     /// The pid files of supervised processes that run.
     pub running: BTreeSet<String>,
 }
@@ -69,6 +71,8 @@ struct Faults {
     failing: BTreeMap<String, bool>,
     /// The kubelet ends as soon as it is started.
     kubelet_ends: bool,
+    /// A kubelet that is started runs this pod, with a volume mounted there.
+    pod: Option<(String, String)>,
     mounts: BTreeSet<String>,
     clock: i64,
 }
@@ -117,6 +121,7 @@ impl SimHost {
             disk: SimDisk(Arc::clone(&inside)),
             services: SimServices(Arc::clone(&inside)),
             processes: SimServices(Arc::clone(&inside)),
+            pods: Box::new(SimServices(Arc::clone(&inside))),
         });
         Self { inside, machine }
     }
@@ -197,6 +202,17 @@ impl SimHost {
     /// A mount that an undo must leave alone.
     pub fn mount(&self, path: &str) {
         self.inside.faults.lock().mounts.insert(path.to_owned());
+    }
+
+    /// What is mounted.
+    #[must_use]
+    pub fn mounts(&self) -> BTreeSet<String> {
+        self.inside.faults.lock().mounts.clone()
+    }
+
+    /// Lets the machine's own kubelet run a pod as soon as it is started, with a volume mounted at `volume`.
+    pub fn kubelet_runs_pod(&self, id: &str, volume: &str) {
+        self.inside.faults.lock().pod = Some((id.to_owned(), volume.to_owned()));
     }
 
     /// Makes a step fail: before its deed, or after it.

@@ -7,6 +7,7 @@ use muster_plan::{UnitFact, paths};
 
 use super::{Entry, Inside};
 use crate::HostError;
+use crate::pods::Pods;
 use crate::process::{Processes, Spawn, Supervised};
 use crate::services::Services;
 
@@ -35,6 +36,19 @@ impl SimServices {
     }
 
     fn kubelet_starts(&self) {
+        let pod = self.0.faults.lock().pod.clone();
+        if let Some((id, volume)) = pod {
+            let mut world = self.0.world.lock();
+            world.pods.insert(id);
+            let mut dir = volume.as_str();
+            while !world.tree.contains_key(dir) && dir != "/" {
+                world
+                    .tree
+                    .insert(dir.to_owned(), Entry::Dir { mode: 0o755 });
+                dir = crate::disk::parent(dir);
+            }
+            self.0.faults.lock().mounts.insert(volume);
+        }
         if let Some(effect) = &*self.0.on_kubelet.lock() {
             effect(&mut self.0.world.lock().tree);
         }
@@ -52,6 +66,10 @@ impl Services for SimServices {
             .get(unit)
             .copied()
             .unwrap_or_default())
+    }
+
+    async fn restarts(&self, _unit: &str) -> Result<u32, HostError> {
+        Ok(u32::from(self.0.faults.lock().kubelet_ends) * 3)
     }
 
     async fn start(&self, unit: &str) -> Result<(), HostError> {
@@ -95,6 +113,20 @@ impl Services for SimServices {
 
     async fn log_tail(&self, unit: &str) -> String {
         format!("(the simulated log of {unit})")
+    }
+}
+
+#[async_trait]
+impl Pods for SimServices {
+    async fn list(&self, _endpoint: &str) -> Result<Vec<String>, String> {
+        Ok(self.0.world.lock().pods.iter().cloned().collect())
+    }
+
+    async fn remove(&self, _endpoint: &str, id: &str) -> Result<(), String> {
+        let counted = self.0.operation();
+        counted.map_err(|error| error.to_string())?;
+        self.0.world.lock().pods.remove(id);
+        Ok(())
     }
 }
 

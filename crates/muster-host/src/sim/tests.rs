@@ -248,20 +248,26 @@ async fn nothing_is_removed_at_or_below_a_live_mount() {
 async fn a_kubelet_that_ends_again_and_again_is_reported_with_its_log() {
     let host = SimHost::new("n1");
     host.kubelet_ends(true);
-    let process = Process::Supervised {
+    let supervised = Process::Supervised {
         pidfile: paths::KUBELET_PID.into(),
         log: "/l".into(),
     };
-    let step = Step::AwaitKubelet {
-        healthz_port: None,
-        process,
-        seconds: 30,
+    // A service manager that starts it again and again is not waited for to the end either.
+    let service = Process::Service {
+        unit: paths::KUBELET_UNIT.into(),
     };
-    let error = host
-        .perform("await", &step, &Prior::Nothing, &SecretBag::new())
-        .await
-        .unwrap_err();
-    assert_eq!(error.id(), "kubelet-start-failed");
-    assert!(error.to_string().contains("it ended 3 times"), "{error}");
-    assert!(error.to_string().contains("the simulated log"), "{error}");
+    for process in [supervised, service] {
+        let step = Step::AwaitKubelet {
+            healthz_port: Some(10248),
+            process,
+            seconds: 30,
+        };
+        let error = host
+            .perform("await", &step, &Prior::Nothing, &SecretBag::new())
+            .await
+            .unwrap_err();
+        assert_eq!(error.id(), "kubelet-start-failed");
+        assert!(error.to_string().contains("it ended 3 times"), "{error}");
+        assert!(error.to_string().contains("the simulated log"), "{error}");
+    }
 }

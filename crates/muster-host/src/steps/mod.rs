@@ -5,6 +5,7 @@
 mod claims;
 mod files;
 mod kubelet;
+mod pods;
 
 use std::io;
 
@@ -15,6 +16,7 @@ use muster_saga::Residue;
 use serde_json::Value;
 
 use crate::disk::{Disk, is_plain};
+use crate::pods::Pods;
 use crate::process::{Processes, Spawn};
 use crate::services::Services;
 use crate::{HostError, Prior, ProcessHealth};
@@ -26,12 +28,13 @@ const MAX_READ: usize = 1 << 20;
 /// A kubelet of ours that was started again this often does not come up any more.
 const MAX_RESTARTS: u32 = 3;
 
-/// A machine as three ports.
+/// A machine as four ports.
 pub(crate) struct Machine<D, S, P> {
     pub(crate) root: Root,
     pub(crate) disk: D,
     pub(crate) services: S,
     pub(crate) processes: P,
+    pub(crate) pods: Box<dyn Pods>,
 }
 
 /// Names the path and the deed in an error.
@@ -83,6 +86,7 @@ impl<D: Disk, S: Services, P: Processes> Machine<D, S, P> {
         match step {
             Step::MakeDir { path, .. } => files.observe_dir(plain(path)?),
             Step::ClaimDir { path, .. } => files.observe_claim(plain(path)?),
+            Step::ClaimPods { endpoint } => self.observe_pods(endpoint).await,
             Step::WriteFile { path, .. }
             | Step::WriteSecret { path, .. }
             | Step::Symlink { path, .. } => files.observe(plain(path)?),
@@ -121,6 +125,8 @@ impl<D: Disk, S: Services, P: Processes> Machine<D, S, P> {
             Step::MakeDir { path, mode } | Step::ClaimDir { path, mode } => {
                 files.make_dirs(plain(path)?, *mode, prior)?;
             }
+            // The record of what was there is all there is to it.
+            Step::ClaimPods { .. } => {}
             Step::WriteFile {
                 path,
                 mode,
@@ -185,6 +191,9 @@ impl<D: Disk, S: Services, P: Processes> Machine<D, S, P> {
         match (step, prior) {
             (Step::MakeDir { path, .. }, prior) => files.remove_made_dirs(plain(path)?, prior),
             (Step::ClaimDir { path, .. }, prior) => files.sweep(plain(path)?, prior),
+            (Step::ClaimPods { endpoint }, Prior::Pods { ids, mounts }) => {
+                self.remove_pods(endpoint, ids, mounts).await
+            }
             (
                 Step::WriteFile { path, .. }
                 | Step::WriteSecret { path, .. }
@@ -232,7 +241,10 @@ impl<D: Disk, S: Services, P: Processes> Machine<D, S, P> {
     /// Whether a process of the node runs, and how often it was started again.
     pub(crate) async fn vitals(&self, process: &Process) -> Result<(bool, u32), HostError> {
         match process {
-            Process::Service { unit } => Ok((self.services.state(unit).await?.active, 0)),
+            Process::Service { unit } => Ok((
+                self.services.state(unit).await?.active,
+                self.services.restarts(unit).await?,
+            )),
             Process::Supervised { pidfile, .. } => {
                 let state = self.processes.state(plain(pidfile)?).await?;
                 Ok((state.supervisor && state.child, state.restarts))

@@ -131,7 +131,16 @@ fn start(ingredients: &Ingredients<'_>, steps: &mut Steps) {
     }
     let unit = match &ingredients.kubelet {
         Kubelet::BuiltInSupervised => return supervise(ingredients, steps, before),
-        Kubelet::System { unit } => unit.clone(),
+        Kubelet::System { unit } => {
+            let endpoint = ingredients.request.cri_endpoint(ingredients.facts);
+            if !endpoint.is_empty() {
+                // Their volumes lie in the kubelet's directory: pods go before it is swept, and after it has stopped.
+                let claim = Step::ClaimPods { endpoint };
+                steps.add(PHASE, "claim-pods", &["claim-kubelet-dir"], claim);
+                before.push("claim-pods");
+            }
+            unit.clone()
+        }
         Kubelet::BuiltInUnit => {
             let unit = paths::MUSTER_KUBELET_UNIT.to_owned();
             let content = muster_kubelet_unit(&built_in_argv(ingredients));

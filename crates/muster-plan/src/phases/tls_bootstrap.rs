@@ -27,11 +27,12 @@ pub(super) fn contribute(ingredients: &Ingredients<'_>, steps: &mut Steps) {
             mode: 0o755,
         },
     );
+    // Claimed, not made: the kubelet puts its serving certificate beside ours.
     steps.add(
         PHASE,
         "make-kubelet-pki",
         &["claim-kubelet-dir"],
-        Step::MakeDir {
+        Step::ClaimDir {
             path: paths::KUBELET_PKI_DIR.into(),
             mode: 0o755,
         },

@@ -48,6 +48,7 @@ fn a_worker_with_a_system_kubelet_gets_the_files_of_a_kubeadm_node() {
             "write-flags-env",
             "write-kubelet-conf",
             "claim-node",
+            "claim-pods",
             "enable-kubelet",
             "start-kubelet",
             "await-kubelet",
