@@ -31,7 +31,7 @@ use crate::{
     request::{ObjectReader, UserInfo},
     route::{ResourceCatalogue, Router},
     serve::{self, LocalService, ServingCertificate},
-    system::{Health, Metrics, SystemEndpoints},
+    system::{Health, Metrics, SwaggerInUse, SystemEndpoints},
     watch::WatchCache,
 };
 
@@ -195,6 +195,7 @@ impl Parts {
             authenticator: Arc::clone(&authenticator),
             url: endpoint.url(),
             address: reached.to_string(),
+            swagger: SwaggerInUse::default(),
         };
         let router = Router {
             registry: Arc::clone(&registry),

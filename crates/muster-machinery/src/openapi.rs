@@ -1,4 +1,5 @@
-//! OpenAPI v3 documents, one per group and version, and their index: what `kubectl explain`, `apply` and `create` read.
+//! OpenAPI v3 documents, one per group and version, and their index: what `kubectl explain`, `apply` and `create` read;
+//! and the one [`Swagger`] document (v2) that clients before 1.27 read instead.
 //!
 //! Built from the schema table and the resources that a server publishes; custom resources bring their schema along. It
 //! refuses to know HTTP, caching and which groups there are. Only what clients look for is described: no watch paths,
@@ -9,6 +10,9 @@ mod paths;
 mod schemas;
 #[cfg(test)]
 mod tests;
+mod v2;
+
+pub use v2::Swagger;
 
 use serde_json::{Map, Value, json};
 
@@ -48,6 +52,11 @@ impl Document<'_> {
     /// Changes whenever the document would: clients keep what they fetched under the same hash.
     pub fn hash(&self) -> String {
         let mut hash = Fnv::new();
+        self.add_to(&mut hash);
+        hash.text()
+    }
+
+    fn add_to(&self, hash: &mut Fnv) {
         hash.add(schema::table().source());
         hash.add(env!("CARGO_PKG_VERSION"));
         hash.add(&self.path());
@@ -57,12 +66,13 @@ impl Document<'_> {
                 hash.add(&schema.to_string());
             }
         }
-        format!("{:016X}", hash.0)
     }
 
     /// The document itself.
     pub fn to_json(&self) -> Value {
-        let schemas = schemas::Schemas::new(self).collect();
+        let mut schemas = schemas::Schemas::new();
+        schemas.add(self);
+        let schemas: Map<String, Value> = schemas.collect();
         let mut paths = Map::new();
         for published in &self.resources {
             paths::add(&mut paths, self, published.resource);
@@ -95,6 +105,10 @@ struct Fnv(u64);
 impl Fnv {
     fn new() -> Self {
         Self(0xcbf2_9ce4_8422_2325)
+    }
+
+    fn text(&self) -> String {
+        format!("{:016X}", self.0)
     }
 
     fn add(&mut self, text: &str) {

@@ -12,7 +12,7 @@ mod decode;
 mod encode;
 mod time;
 mod values;
-mod wire;
+pub(crate) mod wire;
 
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 pub(crate) use health::Health;
 pub(crate) use metrics::Metrics;
+pub(crate) use openapi::SwaggerInUse;
 
 use crate::{
     authn::Authenticator,
@@ -38,6 +39,8 @@ pub(crate) struct SystemEndpoints {
     pub(crate) url: String,
     /// Address and port of this server, for `/api`.
     pub(crate) address: String,
+    /// The OpenAPI v2 document while it is being sent.
+    pub(crate) swagger: SwaggerInUse,
 }
 
 /// Paths listed at `/`, besides discovery's.
@@ -74,7 +77,7 @@ impl SystemEndpoints {
             ["version"] => Ok(version()),
             ["metrics"] => Ok(self.metrics.serve()),
             ["api" | "apis", rest @ ..] => self.discover(request, segments[0], rest),
-            ["openapi", rest @ ..] => openapi::serve(&self.catalogue, request, rest),
+            ["openapi", rest @ ..] => openapi::serve(&self.swagger, &self.catalogue, request, rest),
             [".well-known", "openid-configuration"] => Ok(json_response(
                 &self.authenticator.issuer().discovery_document(&self.url),
             )),

@@ -1,6 +1,8 @@
-//! OpenAPI v3: the index, and one document for each group and version, made when it is asked for.
+//! OpenAPI: the index of v3 and one document for each group and version, and v2; made when they are asked for.
 //!
 //! Refuses to know: what is in a document.
+
+mod v2;
 
 use http::{HeaderValue, header};
 use muster_machinery::{
@@ -10,6 +12,8 @@ use muster_machinery::{
     status::Status,
 };
 use std::sync::Arc;
+
+pub(crate) use v2::SwaggerInUse;
 
 use super::json_response;
 use crate::{
@@ -35,6 +39,16 @@ impl Source {
         })
     }
 
+    /// Every document's resources, in order.
+    fn all(catalogue: &ResourceCatalogue) -> Vec<Self> {
+        let mut versions: Vec<&str> = catalogue.versions().collect();
+        versions.sort_unstable();
+        versions
+            .into_iter()
+            .filter_map(|version| Self::of(catalogue, version))
+            .collect()
+    }
+
     fn document(&self) -> Document<'_> {
         let (group, version) = split_api_version(&self.api_version).unwrap_or(("", "v1"));
         let published = |resource| Published {
@@ -56,11 +70,13 @@ impl Source {
 
 /// Answers a path below `/openapi`.
 pub(super) fn serve(
+    in_use: &SwaggerInUse,
     catalogue: &ResourceCatalogue,
     request: &Authorised,
     rest: &[&str],
 ) -> Result<Response, Refusal> {
     let api_version = match rest {
+        ["v2"] => return v2::serve(in_use, catalogue, request),
         ["v3"] => return Ok(list(catalogue)),
         ["v3", "api", version] => (*version).to_owned(),
         ["v3", "apis", group, version] => format!("{group}/{version}"),
@@ -83,12 +99,7 @@ pub(super) fn serve(
 }
 
 fn list(catalogue: &ResourceCatalogue) -> Response {
-    let mut versions: Vec<&str> = catalogue.versions().collect();
-    versions.sort_unstable();
-    let sources: Vec<Source> = versions
-        .into_iter()
-        .filter_map(|version| Source::of(catalogue, version))
-        .collect();
+    let sources = Source::all(catalogue);
     let documents: Vec<Document<'_>> = sources.iter().map(Source::document).collect();
     json_response(&index(&documents))
 }

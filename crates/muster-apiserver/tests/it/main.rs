@@ -16,6 +16,7 @@ mod harness;
 mod kinds;
 mod listing;
 mod network;
+mod openapi;
 mod rights;
 mod system;
 mod watching;

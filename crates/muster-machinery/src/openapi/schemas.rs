@@ -1,6 +1,8 @@
-//! The schemas of a document: every type that its kinds reach.
+//! The schemas of documents: every type that its kinds reach.
 //!
 //! Knows the JSON form of each message and the extensions that clients read: kinds, list types and patch rules.
+
+use std::collections::HashSet;
 
 use serde_json::{Map, Value, json};
 
@@ -36,48 +38,39 @@ pub(super) fn reference(component: &str) -> Value {
     json!({"$ref": format!("#/components/schemas/{component}")})
 }
 
-/// Collects schemas until nothing new is referred to.
-pub(super) struct Schemas<'a> {
-    document: &'a Document<'a>,
+/// Makes the schemas of what is published, until nothing new is referred to.
+pub(super) struct Schemas {
     descriptions: Descriptions,
-    done: Map<String, Value>,
+    seen: HashSet<String>,
+    ready: Vec<(String, Value)>,
     waiting: Vec<&'static Message>,
 }
 
-impl<'a> Schemas<'a> {
-    pub(super) fn new(document: &'a Document<'a>) -> Self {
-        let descriptions = Descriptions::read(schema::table());
+impl Schemas {
+    pub(super) fn new() -> Self {
+        let table = schema::table();
+        let always = [DELETE_OPTIONS, STATUS];
         Self {
-            document,
-            descriptions,
-            done: Map::new(),
-            waiting: Vec::new(),
-        }
-    }
-
-    pub(super) fn collect(mut self) -> Map<String, Value> {
-        let table = schema::table();
-        self.waiting.extend(
-            [DELETE_OPTIONS, STATUS]
+            descriptions: Descriptions::read(table),
+            seen: HashSet::new(),
+            ready: Vec::new(),
+            waiting: always
                 .iter()
-                .filter_map(|name| table.message(name)),
-        );
-        for published in &self.document.resources {
-            self.add_resource(published);
+                .filter_map(|name| table.message(name))
+                .collect(),
         }
-        while let Some(message) = self.waiting.pop() {
-            let name = component(message);
-            if !self.done.contains_key(&name) {
-                let schema = self.of_message(message);
-                self.done.insert(name, schema);
-            }
-        }
-        self.done
     }
 
-    fn add_resource(&mut self, published: &Published<'_>) {
+    /// Asks for the schemas of the document's kinds.
+    pub(super) fn add(&mut self, document: &Document<'_>) {
+        for published in &document.resources {
+            self.add_resource(document, published);
+        }
+    }
+
+    fn add_resource(&mut self, document: &Document<'_>, published: &Published<'_>) {
         let table = schema::table();
-        let (group, version) = (self.document.group, self.document.version);
+        let (group, version) = (document.group, document.version);
         let resource = published.resource;
         let kinds = [&*resource.kind, &*resource.list_kind];
         let builtin = kinds
@@ -93,19 +86,22 @@ impl<'a> Schemas<'a> {
                 .extend(table.by_kind(group, version, &subresource.kind));
         }
         if table.by_kind(group, version, &resource.kind).is_none() {
-            self.add_custom(&resource.kind, &resource.list_kind, published.schema);
+            self.add_custom(document, published);
         }
     }
 
     /// A custom kind's own schema, completed by what every object has.
-    fn add_custom(&mut self, kind: &str, list_kind: &str, schema: Option<&Value>) {
+    fn add_custom(&mut self, document: &Document<'_>, published: &Published<'_>) {
         let table = schema::table();
-        let (group, version) = (self.document.group, self.document.version);
+        let (group, version) = (document.group, document.version);
+        let kind = &*published.resource.kind;
+        let list_kind = &*published.resource.list_kind;
         let metas = [OBJECT_META, LIST_META].map(|name| table.message(name));
         let [object_meta, list_meta] =
             metas.map(|meta| reference(&meta.map(component).unwrap_or_default()));
         self.waiting.extend(metas.into_iter().flatten());
-        let mut object = schema
+        let mut object = published
+            .schema
             .cloned()
             .unwrap_or_else(|| json!({"x-kubernetes-preserve-unknown-fields": true}));
         if let Some(object) = object.as_object_mut() {
@@ -121,11 +117,12 @@ impl<'a> Schemas<'a> {
             json!({"items": {"type": "array", "items": reference(&name)}}),
         );
         complete(&mut list, list_meta, (group, version, list_kind));
-        self.done.insert(
-            component_of_kind(group, version, list_kind),
-            Value::Object(list),
-        );
-        self.done.insert(name, object);
+        let list_name = component_of_kind(group, version, list_kind);
+        for (name, schema) in [(list_name, Value::Object(list)), (name, object)] {
+            if self.seen.insert(name.clone()) {
+                self.ready.push((name, schema));
+            }
+        }
     }
 
     fn of_message(&mut self, message: &'static Message) -> Value {
@@ -214,6 +211,24 @@ impl<'a> Schemas<'a> {
         };
         add_rules(&mut property, field.rules());
         property
+    }
+}
+
+/// One component after the other, each once; only what is asked for is in memory.
+impl Iterator for Schemas {
+    type Item = (String, Value);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(ready) = self.ready.pop() {
+            return Some(ready);
+        }
+        while let Some(message) = self.waiting.pop() {
+            let name = component(message);
+            if self.seen.insert(name.clone()) {
+                return Some((name, self.of_message(message)));
+            }
+        }
+        None
     }
 }
 
