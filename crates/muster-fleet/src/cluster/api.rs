@@ -12,6 +12,7 @@ use muster_handshake::{
     DiscoveryRequest, EndpointChoice, ExistingNode, HandshakeError, Trusting, client_wish,
 };
 use muster_identity::{BootstrapToken, CertificateBundle, Endpoint, NodeName, PrivateKey};
+use muster_net::request::STRATEGIC_MERGE_PATCH;
 use muster_net::{ApiClient, ApiRequest, Identity, RetryPolicy};
 use muster_plan::{ClusterAnswers, Wait};
 use parking_lot::Mutex;
@@ -310,6 +311,20 @@ impl Cluster for ApiCluster {
         last.unwrap_or_else(|| Err(nobody(purpose)))
     }
 
+    async fn retire_node(
+        &self,
+        node: &str,
+        credentials: &NodeCredentials,
+    ) -> Result<(), HandshakeError> {
+        let client = client(credentials)?.with_policy(BRIEF);
+        let path = format!("{}/status", node_path(node));
+        client
+            .patch::<Value>(&path, STRATEGIC_MERGE_PATCH, &retirement(Timestamp::now()))
+            .await
+            .map(drop)
+            .map_err(|error| error.into_handshake("say that the node is no longer Ready"))
+    }
+
     fn has_administrator(&self) -> bool {
         self.admin.is_some()
     }
@@ -329,6 +344,20 @@ impl Cluster for ApiCluster {
             Err(error) => Err(error.into_handshake("review the node's credentials")),
         }
     }
+}
+
+/// A strategic merge patch of a Node's status: conditions are merged by their type.
+fn retirement(now: Timestamp) -> Value {
+    let now = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let condition = serde_json::json!({
+        "type": "Ready",
+        "status": "False",
+        "reason": "NodeReset",
+        "message": "muster reset took this machine out of the cluster",
+        "lastHeartbeatTime": now,
+        "lastTransitionTime": now,
+    });
+    serde_json::json!({"status": {"conditions": [condition]}})
 }
 
 fn after(limit: SignedDuration) -> Timestamp {
@@ -361,6 +390,14 @@ mod tests {
         assert_eq!(message, "KubeletNotReady: no CNI");
         assert!(has_come(&seen(&json!({})), Wait::Registered));
         assert!(!has_come(&NodeSight::Absent, Wait::Registered));
+    }
+
+    #[test]
+    fn a_retired_node_is_not_ready_and_its_times_are_those_of_kubernetes() {
+        let patch = retirement("2026-11-21T05:50:05.123Z".parse().unwrap());
+        assert!(!has_come(&seen(&patch), Wait::Ready));
+        let condition = &patch["status"]["conditions"][0];
+        assert_eq!(condition["lastTransitionTime"], "2026-11-21T05:50:05Z");
     }
 
     #[tokio::test]

@@ -100,6 +100,14 @@ pub trait Cluster: Send + Sync + 'static {
         credentials: Option<&NodeCredentials>,
     ) -> Result<Deletion, ClusterFailure>;
 
+    /// Says, as the node, that it is no longer Ready: pods go elsewhere at once, and the name can be joined again
+    /// without waiting until the cluster notices by itself.
+    async fn retire_node(
+        &self,
+        node: &str,
+        credentials: &NodeCredentials,
+    ) -> Result<(), ClusterFailure>;
+
     /// Whether somebody gave us an administrator's credentials, and so asks for the Node to go whoever made it.
     fn has_administrator(&self) -> bool {
         false

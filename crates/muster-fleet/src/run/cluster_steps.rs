@@ -172,10 +172,11 @@ impl Run<'_> {
                 remedy: format!("kubectl delete node {node_name}"),
             }]
         };
+        let credentials = self.credentials().await?;
         if before == NodeBefore::Present && !self.cluster.has_administrator() {
+            self.retire(node_name, credentials.as_ref()).await;
             return Ok(remains("it was there before this machine joined".into()));
         }
-        let credentials = self.credentials().await?;
         if let Ok(NodeSight::Absent) = self.cluster.sight(node_name, credentials.as_ref()).await {
             return Ok(Vec::new());
         }
@@ -185,8 +186,21 @@ impl Run<'_> {
             .await
         {
             Ok(Deletion::Gone) => Ok(Vec::new()),
-            Ok(Deletion::Forbidden) => Ok(remains("a node may not delete itself".into())),
+            Ok(Deletion::Forbidden) => {
+                self.retire(node_name, credentials.as_ref()).await;
+                Ok(remains("a node may not delete itself".into()))
+            }
             Err(error) => Ok(remains(error.to_string())),
+        }
+    }
+
+    /// A Node that stays must not look Ready: its kubelet has stopped. The cluster would notice by itself later, so
+    /// a refusal is no reason to stop.
+    async fn retire(&self, node: &str, credentials: Option<&NodeCredentials>) {
+        if let Some(credentials) = credentials
+            && let Err(error) = self.cluster.retire_node(node, credentials).await
+        {
+            tracing::warn!(node, %error, "the node still looks Ready");
         }
     }
 

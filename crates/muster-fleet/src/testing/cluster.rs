@@ -214,6 +214,17 @@ impl Cluster for SimCluster {
         Ok(Deletion::Gone)
     }
 
+    async fn retire_node(
+        &self,
+        node: &str,
+        _credentials: &NodeCredentials,
+    ) -> Result<(), HandshakeError> {
+        if let Some(ready) = self.inside.lock().nodes.get_mut(node) {
+            *ready = false;
+        }
+        Ok(())
+    }
+
     fn has_administrator(&self) -> bool {
         self.inside.lock().administrator
     }

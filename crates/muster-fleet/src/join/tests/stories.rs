@@ -391,6 +391,9 @@ async fn a_node_object_that_may_not_be_deleted_is_named_with_the_command() {
     };
     assert_eq!(left_behind[0].remedy, "kubectl delete node n1");
     assert_eq!(scene.machine(), before);
+    // It no longer looks Ready, and so its name can be taken again at once.
+    scene.join(&options("n1")).await.unwrap();
+    assert_eq!(scene.cluster.nodes(), ["n1"]);
 }
 
 #[tokio::test]
