@@ -46,7 +46,7 @@ pub(crate) fn sentence(event: &Event) -> Option<String> {
             format!("{:14} again: {description}", "resuming")
         }
         Event::StepFailed { step, failure } => {
-            format!("{:14} {step}: {}", "failed", failure.message)
+            format!("{:14} {step}: {}", "failed", first_line(&failure.message))
         }
         // Steps that changed nothing say so in their journal; here they are noise.
         Event::StepUndone { description, .. } if description.starts_with("nothing to do") => {
@@ -66,12 +66,19 @@ pub(crate) fn sentence(event: &Event) -> Option<String> {
         ),
         Event::Undoing { node_name, reason } => {
             format!(
-                "{:14} taking back the join of {node_name}: {reason}",
-                "undoing"
+                "{:14} taking back the join of {node_name}: {}",
+                "undoing",
+                first_line(reason)
             )
         }
         _ => return None,
     })
+}
+
+/// A kubelet's log comes along with some failures: it is shown once, with the error at the end.
+fn first_line(text: &str) -> &str {
+    let line = text.lines().next().unwrap_or_default();
+    line.split("; the end of its log").next().unwrap_or(line)
 }
 
 /// What is going on, for as long as it goes on.
@@ -125,4 +132,20 @@ fn handshake(progress: &Progress) -> Option<String> {
         Progress::CsrApproved { name } => format!("request {name} is approved"),
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_not_told_again_and_again() {
+        let message = "the kubelet is not healthy: it ended 3 times; the end of its log:\na\nb";
+        assert_eq!(
+            first_line(message),
+            "the kubelet is not healthy: it ended 3 times"
+        );
+        assert_eq!(first_line("one line"), "one line");
+        assert_eq!(first_line(""), "");
+    }
 }
