@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use muster_host::{Host, Prior};
 use muster_plan::{
-    Parameters, Process, ResetPlan, SecretBag, Step, UNIT_MARK, paths, reset_without_journal,
+    Parameters, Process, ResetPlan, SecretBag, SecretName, Step, StepContent, UNIT_MARK, paths,
+    reset_without_journal,
 };
 use muster_saga::{Driver, Halt, OnFailure, Outcome, Residue, SagaStatus, Start};
 use tokio_util::sync::CancellationToken;
@@ -111,7 +112,7 @@ pub async fn reset_with(
         .into_iter()
         .filter(|told| told.state.status() != SagaStatus::Undone)
         .collect();
-    if live.is_empty() {
+    if live.is_empty() || is_anothers_node(host, &live).await? {
         return without_journal(options, host).await;
     }
     if options.dry_run {
@@ -126,6 +127,32 @@ pub async fn reset_with(
     }
     host.forget_backups().await.map_err(JoinError::Host)?;
     Ok(ResetOutcome::Clean { left_behind })
+}
+
+/// Whether another tool has joined this machine since: a kubelet keeps every certificate that it ever had, so where
+/// there is one in use but not the one that our join wrote, the files at the journal's paths are no longer ours.
+async fn is_anothers_node(host: &dyn Host, live: &[Told]) -> Result<bool, JoinError> {
+    let Some(told) = live.last() else {
+        return Ok(false);
+    };
+    if told.state.status() != SagaStatus::Done {
+        return Ok(false);
+    }
+    let ours = told.state.header().definition.steps().iter();
+    let ours = ours.filter_map(|spec| match StepContent::of(spec).ok()?.step {
+        Step::WriteSecret {
+            path,
+            secret: SecretName::KubeletClient,
+        } => Some(path),
+        _ => None,
+    });
+    for path in ours {
+        if host.read(&path).await.map_err(JoinError::Host)?.is_some() {
+            return Ok(false);
+        }
+    }
+    let current = host.read(paths::KUBELET_CLIENT_CURRENT).await;
+    Ok(current.map_err(JoinError::Host)?.is_some())
 }
 
 /// The undo of every step that may have left traces, the latest first.
