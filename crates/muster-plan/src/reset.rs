@@ -52,7 +52,7 @@ pub fn reset_without_journal(
             let real = root.real(path);
             Residue {
                 what: real.clone(),
-                why: "no journal says who wrote it".into(),
+                why: "no journal that still holds says who wrote it".into(),
                 remedy: format!(
                     "If kubeadm joined this machine: `kubeadm reset`. Otherwise remove it by hand: rm {real}"
                 ),

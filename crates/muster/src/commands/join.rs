@@ -269,12 +269,19 @@ fn after_reset(outcome: &ResetOutcome) -> String {
             left_behind,
         ),
         ResetOutcome::Clean { left_behind } => (
-            "this machine is as it was before the join\n".to_owned(),
+            if left_behind.is_empty() {
+                "this machine is as it was before the join\n".to_owned()
+            } else {
+                "the join is taken back as far as it goes\n".to_owned()
+            },
             left_behind,
         ),
         ResetOutcome::Planned { undo } => {
             let mut text = String::from("a reset would\n");
-            for (number, line) in undo.iter().enumerate() {
+            let lines = undo
+                .iter()
+                .filter(|line| !line.starts_with("nothing to do"));
+            for (number, line) in lines.enumerate() {
                 let _ = writeln!(text, "  {:2}. {line}", number + 1);
             }
             return text;
