@@ -152,15 +152,20 @@ fn magnitude(digits: &str, base: i128, power: i32) -> Option<i128> {
         text => text.parse().ok()?,
     };
     let places = u32::try_from(fraction.len()).ok()?;
-    let (mut top, mut bottom) = (mantissa.checked_mul(NANO)?, 10i128.checked_pow(places)?);
     let factor = base.checked_pow(power.unsigned_abs())?;
+    let (mut up, mut bottom) = (NANO, 10i128.checked_pow(places)?);
+    if power < 0 {
+        bottom = bottom.checked_mul(factor)?;
+    }
+    // Dividing first where it is exact keeps large values inside the range: whatever fits when it is
+    // read fits again when it is written with the finest suffix.
+    let common = gcd(up, bottom);
+    (up, bottom) = (up / common, bottom / common);
+    let mut top = mantissa.checked_mul(up)?;
     if power >= 0 {
-        // Dividing first where it is exact keeps large values inside the range.
         let common = gcd(factor, bottom);
         bottom /= common;
         top = top.checked_mul(factor / common)?;
-    } else {
-        bottom = bottom.checked_mul(factor)?;
     }
     Some(top / bottom + i128::from(top % bottom != 0))
 }
@@ -276,6 +281,15 @@ mod tests {
         assert_eq!(parse("100m").value(), 1);
         assert_eq!(parse("2k").value(), 2000);
         assert_eq!(parse("1m").nano(), 1_000_000);
+    }
+
+    #[test]
+    fn a_large_quantity_with_a_fraction_can_be_read_back_in_billionths() {
+        let parse = |text: &str| Quantity::parse(text).unwrap();
+        let large = parse("155000000000.0001Ti");
+        let shown = large.to_string();
+        assert!(shown.ends_with('n'), "{shown}");
+        assert_eq!(parse(&shown), large);
     }
 
     proptest! {
