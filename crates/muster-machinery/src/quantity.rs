@@ -284,12 +284,10 @@ mod tests {
     }
 
     #[test]
-    fn a_large_quantity_with_a_fraction_can_be_read_back_in_billionths() {
+    fn a_large_quantity_with_a_fraction_can_be_read_back() {
         let parse = |text: &str| Quantity::parse(text).unwrap();
         let large = parse("155000000000.0001Ti");
-        let shown = large.to_string();
-        assert!(shown.ends_with('n'), "{shown}");
-        assert_eq!(parse(&shown), large);
+        assert_eq!(parse(&large.to_string()), large);
     }
 
     proptest! {
