@@ -11,6 +11,7 @@ use crate::keyed::{self, Outcome};
 use crate::resources::{Deletable, supporting};
 use futures::{Stream, StreamExt, stream};
 use graph::{Graph, Item, Owner, Uid};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{
     Api, DeleteParams, DynamicObject, PartialObjectMeta, Patch, PatchParams, Preconditions,
     PropagationPolicy,
@@ -195,7 +196,7 @@ impl Collector {
             );
             return self.delete(uid, item, PropagationPolicy::Background).await;
         }
-        self.keep_owners(uid, item, |owner| living.contains(&owner.uid))
+        self.keep_judged_owners(uid, item, |owner| living.contains(&owner.uid))
             .await
     }
 
@@ -247,6 +248,23 @@ impl Collector {
             .map(|_| ())
     }
 
+    /// Keeps only some owners after a judgement of all of them. An object whose owners are no longer
+    /// those that were judged is left alone: its own event brings it, and the owners that wait for it,
+    /// here again. Otherwise two judgements side by side could each drop the owner that the other kept.
+    async fn keep_judged_owners(
+        &self,
+        uid: &str,
+        item: &Item,
+        keep: impl Fn(&Owner) -> bool,
+    ) -> Result<(), kube::Error> {
+        let object = self.api(item).get_metadata(&item.name).await?;
+        if is_outdated_judgement(&item.owners, object.owner_references()) {
+            return Ok(());
+        }
+        self.write_owners(uid, item, &object, keep).await
+    }
+
+    /// Keeps only some owners, whoever else owns the object by now.
     async fn keep_owners(
         &self,
         uid: &str,
@@ -254,6 +272,16 @@ impl Collector {
         keep: impl Fn(&Owner) -> bool,
     ) -> Result<(), kube::Error> {
         let object = self.api(item).get_metadata(&item.name).await?;
+        self.write_owners(uid, item, &object, keep).await
+    }
+
+    async fn write_owners(
+        &self,
+        uid: &str,
+        item: &Item,
+        object: &Metadata,
+        keep: impl Fn(&Owner) -> bool,
+    ) -> Result<(), kube::Error> {
         if object.uid().as_deref() != Some(uid) {
             return Ok(());
         }
@@ -295,7 +323,9 @@ impl Collector {
     async fn let_go(&self, owner: &str, uid: &str, item: &Item) -> Result<(), kube::Error> {
         for other in item.owners.iter().filter(|other| other.uid != owner) {
             if self.standing(other, item.namespace.as_deref()).await? == Standing::Lives {
-                return self.keep_owners(uid, item, |one| one.uid != owner).await;
+                return self
+                    .keep_judged_owners(uid, item, |one| one.uid != owner)
+                    .await;
             }
         }
         self.delete(uid, item, PropagationPolicy::Foreground).await
@@ -347,6 +377,14 @@ enum Standing {
     Leaves,
     /// It is not there, or it is another one of the same name.
     Gone,
+}
+
+/// Whether the owners are not those that were judged any more.
+fn is_outdated_judgement(judged: &[Owner], now: &[OwnerReference]) -> bool {
+    judged.len() != now.len()
+        || !judged
+            .iter()
+            .all(|owner| now.iter().any(|one| one.uid == owner.uid))
 }
 
 /// Whether `resource` is the kind of `owner`, in whatever version.
