@@ -20,7 +20,7 @@ use kube::core::ApiResource;
 use kube::runtime::watcher;
 use kube::{Client, ResourceExt};
 use parking_lot::Mutex;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -282,9 +282,6 @@ impl Collector {
         object: &Metadata,
         keep: impl Fn(&Owner) -> bool,
     ) -> Result<(), kube::Error> {
-        if object.uid().as_deref() != Some(uid) {
-            return Ok(());
-        }
         let kept: Vec<_> = object
             .owner_references()
             .iter()
@@ -295,12 +292,26 @@ impl Collector {
                     .is_none_or(&keep)
             })
             .collect();
-        let patch = json!({ "metadata": {
-            "resourceVersion": object.resource_version(), "uid": uid, "ownerReferences": kept,
-        }});
-        let parameters = PatchParams::default();
+        let change = json!({ "ownerReferences": kept });
+        self.write_metadata(uid, item, object, change).await
+    }
+
+    /// Changes the metadata of the very object that was read, and of no later one of its name.
+    async fn write_metadata(
+        &self,
+        uid: &str,
+        item: &Item,
+        object: &Metadata,
+        mut change: Value,
+    ) -> Result<(), kube::Error> {
+        if object.uid().as_deref() != Some(uid) {
+            return Ok(());
+        }
+        change["resourceVersion"] = json!(object.resource_version());
+        change["uid"] = json!(uid);
+        let patch = Patch::Merge(json!({ "metadata": change }));
         self.api(item)
-            .patch_metadata(&item.name, &parameters, &Patch::Merge(patch))
+            .patch_metadata(&item.name, &PatchParams::default(), &patch)
             .await
             .map(|_| ())
     }
@@ -349,22 +360,13 @@ impl Collector {
         let Some(object) = self.api(item).get_metadata_opt(&item.name).await? else {
             return Ok(());
         };
-        if object.uid().as_deref() != Some(uid) {
-            return Ok(());
-        }
         let kept: Vec<_> = object
             .finalizers()
             .iter()
             .filter(|one| *one != which)
             .collect();
-        let patch = json!({ "metadata": {
-            "resourceVersion": object.resource_version(), "uid": uid, "finalizers": kept,
-        }});
-        let parameters = PatchParams::default();
-        self.api(item)
-            .patch_metadata(&item.name, &parameters, &Patch::Merge(patch))
-            .await
-            .map(|_| ())
+        let change = json!({ "finalizers": kept });
+        self.write_metadata(uid, item, &object, change).await
     }
 }
 
