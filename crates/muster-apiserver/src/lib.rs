@@ -20,13 +20,14 @@ pub mod reviews;
 
 mod registry;
 
-pub mod admission;
+mod admission;
 
 mod watch;
 
 mod background;
 pub mod bootstrap;
 mod entropy;
+mod notes;
 mod request;
 mod server;
 mod wire;

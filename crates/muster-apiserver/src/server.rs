@@ -31,7 +31,7 @@ use crate::{
     request::{ObjectReader, UserInfo},
     route::{ResourceCatalogue, Router},
     serve::{self, LocalService, ServingCertificate},
-    system::{Health, Metrics, SwaggerInUse, SystemEndpoints},
+    system::{AdmissionMetrics, Health, Metrics, SwaggerInUse, SystemEndpoints},
     watch::WatchCache,
 };
 
@@ -166,7 +166,9 @@ impl Parts {
         };
         let authenticator = Arc::new(Authenticator::new(authentication, Arc::clone(&reader)));
         let authorizer = Arc::new(Authorizer::new(Arc::clone(&reader)));
-        let admission = Arc::new(Admission::new(reader, Arc::clone(&authorizer)));
+        let measured = Arc::new(AdmissionMetrics::default());
+        let admission = Admission::new(reader, Arc::clone(&authorizer), Arc::clone(&measured));
+        let admission = Arc::new(admission);
         let registry = Arc::new(Registry::new(
             Arc::clone(&config.store),
             Arc::clone(cache),

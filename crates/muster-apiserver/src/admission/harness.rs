@@ -5,19 +5,26 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use muster_machinery::status::Status;
+use muster_machinery::{
+    resources::{self, Resource},
+    status::Status,
+};
 use serde_json::{Value, json};
 
-use super::{Admission, AdmissionRequest, Operation};
+use super::{Admission, AdmissionOptions, AdmissionRequest, Operation};
 use crate::{
     authz::{Authorizer, MASTERS, sample},
+    notes::Notes,
+    registry::{DeleteOptions, WriteOptions},
     request::UserInfo,
+    system::AdmissionMetrics,
 };
 
 /// The chain, objects, and who asks: at first a member of `system:masters`.
 pub(crate) struct Bench {
     admission: Admission,
     user: UserInfo,
+    notes: Notes,
 }
 
 impl Bench {
@@ -25,7 +32,8 @@ impl Bench {
         let reader = sample::Objects::of(objects);
         let authorizer = Arc::new(Authorizer::new(reader.clone()));
         Self {
-            admission: Admission::new(reader, authorizer),
+            admission: Admission::new(reader, authorizer, Arc::new(AdmissionMetrics::default())),
+            notes: Notes::default(),
             user: UserInfo::new("root", [MASTERS]),
         }
     }
@@ -59,16 +67,53 @@ impl Bench {
         old: Option<Value>,
     ) -> Result<Value, Box<Status>> {
         let info = sample::resource(target);
-        self.admission.admit(AdmissionRequest {
+        let resource = resource(&info.group, &info.resource);
+        let sub = info.subresource.as_deref();
+        let sub = sub.and_then(|sub| resource.subresource(sub));
+        let (write, delete) = (WriteOptions::default(), DeleteOptions::default());
+        let options = match operation {
+            Operation::Delete => AdmissionOptions::Delete(&delete),
+            _ => AdmissionOptions::Write(&write),
+        };
+        let request = AdmissionRequest {
             user: &self.user,
             info: &info,
             operation,
-            object: object.as_mut(),
-            old: old.as_ref(),
+            stored: resource,
+            served: resource,
+            sub,
+            options,
+            notes: &self.notes,
             now: Timestamp::UNIX_EPOCH,
-        })?;
+        };
+        let admitted = async {
+            match (object.as_mut(), old.as_ref()) {
+                (Some(object), old) => {
+                    self.admission.change(&request, object, old).await?;
+                    self.admission.judge(&request, Some(object), old).await
+                }
+                (None, Some(old)) => self.admission.delete(&request, old).await,
+                (None, None) => self.admission.judge(&request, None, None).await,
+            }
+        };
+        // No webhook is configured, so there is nothing to wait for.
+        futures::executor::block_on(admitted)?;
         Ok(object.unwrap_or_default())
     }
+
+    /// What the client was warned of so far.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        self.notes.warnings()
+    }
+
+    /// What was remarked for the audit log so far.
+    pub(crate) fn remark(&self, key: &str) -> Option<String> {
+        self.notes.annotations().remove(key)
+    }
+}
+
+fn resource(group: &str, plural: &str) -> &'static Resource {
+    resources::find_preferred(group, plural).expect("a built-in resource")
 }
 
 pub(crate) fn namespace(name: &str) -> Value {

@@ -1,6 +1,6 @@
 //! The last word on a write: what an allowed request may contain, and what is filled in for it. The plugins
-//! of Kubernetes that a kubeadm cluster runs, in their order: first those that change the object, then those
-//! that only judge it.
+//! of Kubernetes that a kubeadm cluster runs, in their order, and the webhooks of the cluster: first what changes the
+//! object, then, once it has been validated, what only judges it.
 //!
 //! Refuses to know: storage, wire formats, and the checks that look at one object alone (validation does
 //! those). Denials are Kubernetes' words, as clients match on them.
@@ -14,21 +14,27 @@ mod owner_references;
 mod pod_defaults;
 mod priority;
 mod service_account;
+mod webhook;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use jiff::Timestamp;
 use muster_machinery::{
     gvk::GroupResource,
     meta,
+    resources::{Resource, Subresource},
     status::{AccessAttributes, Status},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     authz::{Authorizer, Decision},
+    notes::Notes,
+    registry::{DeleteOptions, Propagation, WriteKind, WriteOptions},
     request::{ObjectReader, RequestInfo, ResourceRequest, UserInfo, Verb},
+    system::AdmissionMetrics,
 };
+use webhook::{Webhooks, Reinvocation};
 
 /// What is done to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,91 +61,322 @@ impl Operation {
     }
 }
 
-/// One write, after decoding and patching, before validation and storage.
-#[derive(Debug)]
-pub struct AdmissionRequest<'a> {
+/// One write, after decoding and patching.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AdmissionRequest<'a> {
     /// Who asks.
-    pub user: &'a UserInfo,
+    pub(crate) user: &'a UserInfo,
     /// What is asked for. For a deletion as part of a collection the name is the single object's.
-    pub info: &'a ResourceRequest,
+    pub(crate) info: &'a ResourceRequest,
     /// What is done.
-    pub operation: Operation,
-    /// The object as it is to be; `None` for deletions. For a subresource such as `token` or `eviction` it is
-    /// that request's own object.
-    pub object: Option<&'a mut Value>,
-    /// The object as it is; `None` for creations.
-    pub old: Option<&'a Value>,
+    pub(crate) operation: Operation,
+    /// The form in which the objects are given.
+    pub(crate) stored: &'a Resource,
+    /// The form that the client asked for.
+    pub(crate) served: &'a Resource,
+    /// The subresource, if one is addressed. Where it has a type of its own, the object is of that type.
+    pub(crate) sub: Option<&'a Subresource>,
+    /// How it is to be done.
+    pub(crate) options: AdmissionOptions<'a>,
+    /// Warnings and remarks for the audit log go here.
+    pub(crate) notes: &'a Notes,
     /// The time of the request.
-    pub now: Timestamp,
+    pub(crate) now: Timestamp,
+}
+
+/// The options of a write, of either sort.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum AdmissionOptions<'a> {
+    /// Those of create, update, patch and apply.
+    Write(&'a WriteOptions),
+    /// Those of delete.
+    Delete(&'a DeleteOptions),
+}
+
+impl<'a> From<&'a WriteOptions> for AdmissionOptions<'a> {
+    fn from(options: &'a WriteOptions) -> Self {
+        Self::Write(options)
+    }
+}
+
+impl<'a> From<&'a DeleteOptions> for AdmissionOptions<'a> {
+    fn from(options: &'a DeleteOptions) -> Self {
+        Self::Delete(options)
+    }
+}
+
+impl AdmissionOptions<'_> {
+    /// Whether nothing is to be written.
+    pub(crate) fn dry_run(self) -> bool {
+        match self {
+            Self::Write(options) => options.dry_run,
+            Self::Delete(options) => options.dry_run,
+        }
+    }
+
+    /// The options as `meta.k8s.io/v1` has them.
+    pub(crate) fn to_value(self, operation: Operation) -> Value {
+        let mut value = match self {
+            Self::Write(options) => {
+                let kind = match (operation, options.kind) {
+                    (Operation::Create, _) => "CreateOptions",
+                    (_, WriteKind::Patch | WriteKind::Apply) => "PatchOptions",
+                    _ => "UpdateOptions",
+                };
+                let mut value = json!({"kind": kind, "fieldManager": options.manager});
+                if options.kind == WriteKind::Apply && kind == "PatchOptions" {
+                    value["force"] = options.force.into();
+                }
+                value
+            }
+            Self::Delete(options) => {
+                let mut value = json!({"kind": "DeleteOptions"});
+                if let Some(grace) = options.grace {
+                    value["gracePeriodSeconds"] = grace.into();
+                }
+                if let Some(uid) = &options.uid {
+                    value["preconditions"]["uid"] = uid.as_str().into();
+                }
+                if let Some(version) = &options.resource_version {
+                    value["preconditions"]["resourceVersion"] = version.as_str().into();
+                }
+                if let Some(propagation) = options.propagation {
+                    value["propagationPolicy"] = match propagation {
+                        Propagation::Orphan => "Orphan",
+                        Propagation::Background => "Background",
+                        Propagation::Foreground => "Foreground",
+                    }
+                    .into();
+                }
+                value
+            }
+        };
+        value["apiVersion"] = "meta.k8s.io/v1".into();
+        if self.dry_run() {
+            value["dryRun"] = json!(["All"]);
+        }
+        value
+    }
 }
 
 /// The outcome of a plugin: pass, or the answer to the client.
 pub(crate) type Admitted = Result<(), Box<Status>>;
 
 /// The chain of plugins. Cheap to share.
-pub struct Admission {
+pub(crate) struct Admission {
     reader: Arc<dyn ObjectReader>,
     authorizer: Arc<Authorizer>,
+    webhooks: Webhooks,
+    metrics: Arc<AdmissionMetrics>,
+}
+
+/// Which half of the chain is at work, as metrics call it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Objects are changed.
+    Admit,
+    /// Objects are judged.
+    Validate,
+}
+
+impl Phase {
+    /// As in metrics.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Admit => "admit",
+            Self::Validate => "validate",
+        }
+    }
 }
 
 impl Admission {
     /// A chain that looks objects up through `reader` and asks `authorizer` about further rights.
-    pub fn new(reader: Arc<dyn ObjectReader>, authorizer: Arc<Authorizer>) -> Self {
-        Self { reader, authorizer }
+    pub(crate) fn new(
+        reader: Arc<dyn ObjectReader>,
+        authorizer: Arc<Authorizer>,
+        metrics: Arc<AdmissionMetrics>,
+    ) -> Self {
+        let webhooks = Webhooks::new(Arc::clone(&reader), Arc::clone(&metrics));
+        Self {
+            reader,
+            authorizer,
+            webhooks,
+            metrics,
+        }
     }
 
-    /// Passes a write through every plugin, filling in what they add to `request.object`.
+    /// Passes a new or changed object through everything that fills in or changes. Says whether a webhook changed it:
+    /// then it must be put in order again.
     ///
     /// # Errors
-    /// The status to answer with: mostly 403, 404 for a namespace or pod that is not there, 422 for a
-    /// certificate request that cannot be read.
-    pub fn admit(&self, mut request: AdmissionRequest<'_>) -> Admitted {
-        self.change(&mut request)?;
-        self.judge(&Judged::of(&request))
+    /// The status to answer with: mostly 403, 404 for a namespace that is not there.
+    pub(crate) async fn change(
+        &self,
+        request: &AdmissionRequest<'_>,
+        object: &mut Value,
+        old: Option<&Value>,
+    ) -> Result<bool, Box<Status>> {
+        let begun = Instant::now();
+        let changed = self.change_all(request, object, old).await;
+        let took = begun.elapsed();
+        self.metrics
+            .step(Phase::Admit, request.operation, changed.is_err(), took);
+        changed
     }
 
-    fn change(&self, request: &mut AdmissionRequest<'_>) -> Admitted {
+    async fn change_all(
+        &self,
+        request: &AdmissionRequest<'_>,
+        object: &mut Value,
+        old: Option<&Value>,
+    ) -> Result<bool, Box<Status>> {
+        self.fill_in(request, object, old)?;
+        let mut again = Reinvocation::default();
+        let changed = self
+            .webhooks
+            .change(request, Some(object), old, &mut again)
+            .await?;
+        if changed {
+            // What webhooks did may need filling in, and that may concern webhooks that came earlier.
+            self.fill_in(request, object, old)?;
+            self.webhooks
+                .change(request, Some(object), old, &mut again)
+                .await?;
+        }
+        Ok(changed)
+    }
+
+    /// The plugins that change objects.
+    fn fill_in(
+        &self,
+        request: &AdmissionRequest<'_>,
+        object: &mut Value,
+        old: Option<&Value>,
+    ) -> Admitted {
         let reader = self.reader.as_ref();
-        namespaces::admit(reader, &Judged::of(request))?;
-        let (user, operation, info) = (request.user, request.operation, request.info);
-        let is_main = info.subresource.is_none();
-        let creates = |group: &str, resource: &str| {
-            operation == Operation::Create
-                && is_main
-                && (info.group.as_str(), info.resource.as_str()) == (group, resource)
+        let timed = |name, plugin: &mut dyn FnMut() -> Admitted| {
+            self.timed(Phase::Admit, name, request.operation, plugin)
         };
-        let (pod, node, csr) = (
-            creates("", "pods"),
-            creates("", "nodes"),
-            creates(certificates::GROUP, certificates::REQUESTS),
-        );
-        if pod {
-            service_account::admit(reader, request)?;
+        timed("NamespaceLifecycle", &mut || {
+            namespaces::admit(reader, &Judged::of(request, Some(&*object), old))
+        })?;
+        let creates = |group: &str, resource: &str| request.creates(group, resource);
+        if creates("", "pods") {
+            timed("ServiceAccount", &mut || {
+                service_account::admit(reader, request, object)
+            })?;
+            timed("Priority", &mut || priority::admit(reader, request, object))?;
+            timed("DefaultTolerationSeconds", &mut || {
+                pod_defaults::tolerate_lost_nodes(object);
+                Ok(())
+            })?;
         }
-        let Some(object) = request.object.as_deref_mut() else {
-            return Ok(());
-        };
-        if csr {
-            certificates::record_requester(object, user);
+        if creates("", "nodes") {
+            timed("TaintNodesByCondition", &mut || {
+                node_taints::add_not_ready(object);
+                Ok(())
+            })?;
         }
-        if node {
-            node_taints::add_not_ready(object);
-        }
-        if pod {
-            pod_defaults::tolerate_lost_nodes(object);
-            return priority::admit(reader, request);
+        if creates(certificates::GROUP, certificates::REQUESTS) {
+            certificates::record_requester(object, request.user);
         }
         Ok(())
     }
 
-    fn judge(&self, request: &Judged<'_>) -> Admitted {
+    /// Passes a completed and valid write through everything that only judges.
+    ///
+    /// # Errors
+    /// The status to answer with.
+    pub(crate) async fn judge(
+        &self,
+        request: &AdmissionRequest<'_>,
+        object: Option<&Value>,
+        old: Option<&Value>,
+    ) -> Admitted {
+        let begun = Instant::now();
+        let judged = match self.ask_plugins(&Judged::of(request, object, old)) {
+            Ok(()) => self.webhooks.judge(request, object, old).await,
+            refused => refused,
+        };
+        let took = begun.elapsed();
+        self.metrics
+            .step(Phase::Validate, request.operation, judged.is_err(), took);
+        judged
+    }
+
+    /// Passes a deletion through the whole chain.
+    ///
+    /// # Errors
+    /// The status to answer with.
+    pub(crate) async fn delete(&self, request: &AdmissionRequest<'_>, old: &Value) -> Admitted {
+        let begun = Instant::now();
+        let before = self.timed(
+            Phase::Admit,
+            "NamespaceLifecycle",
+            request.operation,
+            &mut || namespaces::admit(self.reader.as_ref(), &Judged::of(request, None, Some(old))),
+        );
+        let admitted = match before {
+            Ok(()) => {
+                let mut again = Reinvocation::default();
+                let asked = self.webhooks.change(request, None, Some(old), &mut again);
+                asked.await.map(drop)
+            }
+            refused => refused,
+        };
+        let took = begun.elapsed();
+        self.metrics
+            .step(Phase::Admit, request.operation, admitted.is_err(), took);
+        admitted?;
+        self.judge(request, None, Some(old)).await
+    }
+
+    /// The plugins that only judge.
+    fn ask_plugins(&self, request: &Judged<'_>) -> Admitted {
         let (reader, authorizer) = (self.reader.as_ref(), self.authorizer.as_ref());
         may_create(authorizer, request)?;
-        node_restriction::admit(reader, authorizer, request)?;
-        priority::admit_class(reader, request)?;
-        certificates::admit(authorizer, request)?;
-        owner_references::admit(authorizer, request)?;
+        let timed = |name, plugin: &mut dyn FnMut() -> Admitted| {
+            self.timed(Phase::Validate, name, request.operation, plugin)
+        };
+        timed("NodeRestriction", &mut || {
+            node_restriction::admit(reader, authorizer, request)
+        })?;
+        timed("Priority", &mut || priority::admit_class(reader, request))?;
+        timed("OwnerReferencesPermissionEnforcement", &mut || {
+            owner_references::admit(authorizer, request)
+        })?;
+        timed("CertificateApproval", &mut || {
+            certificates::admit(authorizer, request)
+        })?;
         escalation::admit(authorizer, request)
+    }
+
+    /// Runs a plugin and counts how long it took.
+    fn timed(
+        &self,
+        phase: Phase,
+        name: &'static str,
+        operation: Operation,
+        plugin: &mut dyn FnMut() -> Admitted,
+    ) -> Admitted {
+        let begun = Instant::now();
+        let outcome = plugin();
+        let took = begun.elapsed();
+        self.metrics
+            .controller(name, phase, operation, outcome.is_err(), took);
+        outcome
+    }
+}
+
+impl AdmissionRequest<'_> {
+    /// Whether an object of `resource` in `group` is made.
+    pub(crate) fn creates(&self, group: &str, resource: &str) -> bool {
+        self.operation == Operation::Create && self.writes(group, resource)
+    }
+
+    /// Whether an object of `resource` in `group` itself, and no subresource, is written.
+    pub(crate) fn writes(&self, group: &str, resource: &str) -> bool {
+        self.sub.is_none() && self.info.group == group && self.info.resource == resource
     }
 }
 
@@ -173,16 +410,24 @@ pub(crate) struct Judged<'a> {
     pub(crate) operation: Operation,
     pub(crate) object: Option<&'a Value>,
     pub(crate) old: Option<&'a Value>,
+    pub(crate) notes: &'a Notes,
+    pub(crate) dry_run: bool,
 }
 
 impl<'a> Judged<'a> {
-    fn of<'r: 'a>(request: &'a AdmissionRequest<'r>) -> Self {
+    fn of(
+        request: &AdmissionRequest<'a>,
+        object: Option<&'a Value>,
+        old: Option<&'a Value>,
+    ) -> Self {
         Self {
             user: request.user,
             info: request.info,
             operation: request.operation,
-            object: request.object.as_deref(),
-            old: request.old,
+            object,
+            old,
+            notes: request.notes,
+            dry_run: request.options.dry_run(),
         }
     }
 

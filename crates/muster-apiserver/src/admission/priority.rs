@@ -54,9 +54,13 @@ fn is_default(class: &Value) -> bool {
 }
 
 /// Fills in `priorityClassName`, `priority` and `preemptionPolicy` of a new pod.
-pub(super) fn admit(reader: &dyn ObjectReader, request: &mut AdmissionRequest<'_>) -> Admitted {
+pub(super) fn admit(
+    reader: &dyn ObjectReader,
+    request: &AdmissionRequest<'_>,
+    pod: &mut Value,
+) -> Admitted {
     let given = {
-        let judged = Judged::of(request);
+        let judged = Judged::of(request, Some(&*pod), None);
         let pod = judged.object.unwrap_or(&Value::Null);
         let wanted = meta::str_at(pod, &["spec", "priorityClassName"]).unwrap_or_default();
         let given = if wanted.is_empty() {
@@ -71,11 +75,7 @@ pub(super) fn admit(reader: &dyn ObjectReader, request: &mut AdmissionRequest<'_
         check_own_values(&judged, pod, &given)?;
         given
     };
-    let spec = request
-        .object
-        .as_deref_mut()
-        .and_then(|pod| meta::map_mut(pod, "spec"));
-    if let Some(spec) = spec {
+    if let Some(spec) = meta::map_mut(pod, "spec") {
         if !given.name.is_empty() {
             spec.insert("priorityClassName".to_owned(), given.name.into());
         }

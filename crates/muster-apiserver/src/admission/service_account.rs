@@ -17,9 +17,12 @@ const TOKEN_SECONDS: i64 = 3_607;
 /// Characters of generated names: no vowels, nothing that looks like another.
 const NAME_ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
-pub(super) fn admit(reader: &dyn ObjectReader, request: &mut AdmissionRequest<'_>) -> Admitted {
-    let judged = Judged::of(request);
-    let pod = judged.object.unwrap_or(&Value::Null);
+pub(super) fn admit(
+    reader: &dyn ObjectReader,
+    request: &AdmissionRequest<'_>,
+    pod: &mut Value,
+) -> Admitted {
+    let judged = Judged::of(request, Some(&*pod), None);
     if is_mirror_pod(pod) {
         return check_mirror(&judged, pod);
     }
@@ -32,9 +35,6 @@ pub(super) fn admit(reader: &dyn ObjectReader, request: &mut AdmissionRequest<'_
     };
     let pull_secrets = meta::items(&account, &["imagePullSecrets"]).to_vec();
     let mounts = mounts_token(pod, &account);
-    let Some(pod) = request.object.as_deref_mut() else {
-        return Ok(());
-    };
     if let Some(spec) = meta::map_mut(pod, "spec") {
         spec.insert("serviceAccountName".to_owned(), name.clone().into());
         spec.insert("serviceAccount".to_owned(), name.into());

@@ -23,11 +23,12 @@ use crate::{
     authn::Authenticator,
     authz::{Authorizer, Decision},
     entropy::random_uuid,
+    notes::Notes,
     registry::Refusal,
     request::{RequestInfo, UserInfo},
     route::{Authorised, RequestBody, Router, negotiated},
     system::Metrics,
-    wire::{Negotiated, Response, ResponseBody, refusal_response},
+    wire::{Negotiated, Response, ResponseBody, refusal_response, warn},
 };
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
@@ -79,13 +80,15 @@ impl Pipeline {
         let wanted = wanted.unwrap_or(Negotiated::JSON);
         let is_head = request.method() == Method::HEAD;
         let audit_id = audit_id(request.headers());
+        let notes = Arc::new(Notes::default());
         let mut response = self
-            .guarded(request, &info, caller)
+            .guarded(request, &info, caller, &notes)
             .await
             .unwrap_or_else(|refusal| refusal_response(&refusal, wanted));
         if is_head {
             *response.body_mut() = ResponseBody::empty();
         }
+        warn(response.headers_mut(), &notes.warnings());
         add_headers(response.headers_mut(), audit_id);
         self.metrics
             .observe(&info, response.status(), started.elapsed());
@@ -98,8 +101,9 @@ impl Pipeline {
         request: Request<RequestBody>,
         info: &RequestInfo,
         caller: &Caller,
+        notes: &Arc<Notes>,
     ) -> Result<Response, Refusal> {
-        let stages = AssertUnwindSafe(self.stages(request, info, caller)).catch_unwind();
+        let stages = AssertUnwindSafe(self.stages(request, info, caller, notes)).catch_unwind();
         match tokio::time::timeout(REQUEST_LIFE, stages).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_panic)) => {
@@ -118,6 +122,7 @@ impl Pipeline {
         request: Request<RequestBody>,
         info: &RequestInfo,
         caller: &Caller,
+        notes: &Arc<Notes>,
     ) -> Result<Response, Refusal> {
         let now = Timestamp::now();
         let (parts, body) = request.into_parts();
@@ -133,6 +138,7 @@ impl Pipeline {
             headers: parts.headers,
             body,
             now,
+            notes: Arc::clone(notes),
         };
         self.router.route(authorised).await
     }

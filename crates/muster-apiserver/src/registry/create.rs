@@ -12,7 +12,7 @@ use super::{
     strategy,
 };
 use crate::{
-    admission::{AdmissionRequest, Operation},
+    admission::{AdmissionOptions, AdmissionRequest, Operation},
     watch::{StoredObject, encode_stored},
 };
 
@@ -57,7 +57,7 @@ impl Registry {
             if !base.is_empty() {
                 meta::set_name(&mut attempt, &generated_name(&base));
             }
-            let attempt = self.prepare_new(call, attempt, options, owners)?;
+            let attempt = self.prepare_new(call, attempt, options, owners).await?;
             let inserted = self.insert_new(call, &attempt, options).await;
             self.release_addresses(call, &attempt);
             if let Some(stored) = inserted? {
@@ -72,7 +72,7 @@ impl Registry {
     }
 
     /// Everything that happens to a new object before it is written.
-    fn prepare_new(
+    async fn prepare_new(
         &self,
         call: &Call<'_>,
         mut object: Value,
@@ -86,17 +86,35 @@ impl Registry {
             ownership::track(call, options, None, &mut object);
         }
         strategy::prepare_create(call, &mut object);
-        self.admit(call, Operation::Create, Some(&mut object), None)?;
+        let given = object.get("metadata").cloned();
+        let request = admission_request(call, Operation::Create, options.into());
+        if self.admission.change(&request, &mut object, None).await? {
+            metadata::keep_identity(&mut object, given.as_ref());
+            strategy::complete_new(call, &mut object);
+        }
         if call.is("", "services") {
             self.addresses.assign(&mut object, None)?;
         }
-        let errors = validation::validate_create(call.resource, &object);
-        if errors.is_empty() {
-            return Ok(object);
+        let judged = self.judge_new(call, &object, &request).await;
+        if judged.is_err() {
+            self.release_addresses(call, &object);
         }
-        self.release_addresses(call, &object);
-        let name = meta::name(&object);
-        Err(Status::invalid(&call.resource.group, &call.resource.kind, name, &errors).into())
+        judged.map(|()| object)
+    }
+
+    /// Whether a completed new object may be written.
+    async fn judge_new(
+        &self,
+        call: &Call<'_>,
+        object: &Value,
+        request: &AdmissionRequest<'_>,
+    ) -> Result<(), Refusal> {
+        let errors = validation::validate_create(call.resource, object);
+        if !errors.is_empty() {
+            let (group, kind) = (&call.resource.group, &call.resource.kind);
+            return Err(Status::invalid(group, kind, meta::name(object), &errors).into());
+        }
+        self.admission.judge(request, Some(object), None).await
     }
 
     /// Addresses and ports given out for a service need no more remembering: it is stored or refused.
@@ -124,21 +142,34 @@ impl Registry {
         Ok(Some(Arc::new(StoredObject::new(key.into(), 0, &stored))))
     }
 
-    pub(super) fn admit(
+    /// Passes an object that is sent to a subresource and not stored through admission.
+    pub(super) async fn admit_action(
         &self,
         call: &Call<'_>,
-        operation: Operation,
-        object: Option<&mut Value>,
-        old: Option<&Value>,
+        object: &mut Value,
+        options: &WriteOptions,
     ) -> Result<(), Refusal> {
-        let request = AdmissionRequest {
-            user: call.user,
-            info: call.request,
-            operation,
-            object,
-            old,
-            now: call.now,
-        };
-        self.admission.admit(request)
+        let request = admission_request(call, Operation::Create, options.into());
+        self.admission.change(&request, object, None).await?;
+        self.admission.judge(&request, Some(object), None).await
+    }
+}
+
+/// A call as admission sees it.
+pub(super) fn admission_request<'a>(
+    call: &'a Call<'_>,
+    operation: Operation,
+    options: AdmissionOptions<'a>,
+) -> AdmissionRequest<'a> {
+    AdmissionRequest {
+        user: call.user,
+        info: call.request,
+        operation,
+        stored: call.resource,
+        served: call.served,
+        sub: call.sub,
+        options,
+        notes: call.notes,
+        now: call.now,
     }
 }

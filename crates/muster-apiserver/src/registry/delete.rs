@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     CONFLICT_RETRIES, Call, DeleteOptions, Outcome, Refusal, Registry, at_revision,
+    create::admission_request,
     options::Propagation, strategy, value_of,
 };
 use crate::{
@@ -52,7 +53,10 @@ impl Registry {
         for _ in 0..CONFLICT_RETRIES {
             let object = value_of(&stored)?;
             check_preconditions(call, options, &object)?;
-            self.admit(call, Operation::Delete, None, Some(&object))?;
+            if !options.is_admitted {
+                let request = admission_request(call, Operation::Delete, options.into());
+                self.admission.delete(&request, &object).await?;
+            }
             let raced = match ending(call, options, &object) {
                 Ending::Nothing => return Ok(Outcome::Stored(stored)),
                 Ending::Remove if options.dry_run => {

@@ -4,16 +4,14 @@
 
 use std::sync::Arc;
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use muster_machinery::status::{CONTINUE_EXPIRED, Status};
+use muster_machinery::status::Status;
 use muster_storage::{Revision, StoreError};
-use serde::{Deserialize, Serialize};
 
 use super::{
-    Call, ListOptions, Refusal, Registry, options::Freshness, parse_version, select::Selection,
-    storage_failure,
+    Call, ListOptions, Refusal, Registry, continuation::{ListPath, Place}, list_options::Freshness,
+    parse_version, select::Selection, storage_failure,
 };
-use crate::watch::{ResourceCache, StoredObject};
+use crate::watch::{ROOT, ResourceCache, Snapshot, StoredObject};
 
 /// How many objects are read from the store at once when a page is not in the cache.
 const STORE_PAGE: usize = 500;
@@ -30,19 +28,6 @@ pub(crate) struct ObjectList {
     /// How many objects follow, where that is known.
     pub(crate) remaining: Option<usize>,
 }
-
-/// A page's place in a list. The token is this as JSON in base64, as kube-apiserver makes it.
-#[derive(Debug, Serialize, Deserialize)]
-struct Continuation {
-    /// `meta.k8s.io/v1`.
-    v: String,
-    /// The revision of the whole list.
-    rv: i64,
-    /// The last key that was given out, with a NUL: the next one begins behind it.
-    start: String,
-}
-
-const TOKEN_VERSION: &str = "meta.k8s.io/v1";
 
 impl Registry {
     /// One object.
@@ -74,43 +59,45 @@ impl Registry {
             call.served,
             cache.selectable(),
         );
-        let freshness = options.freshness()?;
+        let bounds = Bounds::of(call, options);
         if !options.continue_token.is_empty() {
-            let place = Continuation::parse(&options.continue_token)?;
-            let after = place.start.trim_end_matches('\0').to_owned();
-            return match u64::try_from(place.rv) {
-                Ok(revision) => {
-                    self.list_at(call, &cache, options, &selection, revision, Some(&after))
-                        .await
-                }
-                Err(_) => {
-                    self.list_now(call, &cache, options, &selection, Some(&after))
-                        .await
+            let place = Place::parse(&options.continue_token, &bounds.path)?;
+            if !matches!(options.resource_version.as_str(), "" | "0") {
+                let why = "specifying resource version is not allowed when using continue";
+                return Err(Status::bad_request(why).into());
+            }
+            let bounds = bounds.after(&place);
+            return match place.revision {
+                Some(revision) => self.list_at(call, &cache, &bounds, &selection, revision).await,
+                None => {
+                    self.catch_up().await?;
+                    Ok(self.list_now(call, &cache, &bounds, &selection))
                 }
             };
         }
-        match freshness {
+        match options.freshness()? {
             Freshness::Newest => self.catch_up().await?,
-            Freshness::Any => {}
+            // As upstream: whoever takes any state gets all of it, so that reflectors need no pages.
+            Freshness::Any => {
+                let all = Bounds { limit: 0, ..bounds };
+                return Ok(self.list_now(call, &cache, &all, &selection));
+            }
             Freshness::NotOlderThan(revision) => self.reach(revision).await?,
             Freshness::Exactly(revision) => {
-                return self
-                    .list_at(call, &cache, options, &selection, revision, None)
-                    .await;
+                return self.list_at(call, &cache, &bounds, &selection, revision).await;
             }
         }
-        self.list_now(call, &cache, options, &selection, None).await
+        Ok(self.list_now(call, &cache, &bounds, &selection))
     }
 
-    async fn list_now(
+    fn list_now(
         &self,
         call: &Call<'_>,
         cache: &ResourceCache,
-        options: &ListOptions,
+        bounds: &Bounds,
         selection: &Selection,
-        after: Option<&str>,
-    ) -> Result<ObjectList, Refusal> {
-        if let (Some(name), None) = (selection.name(), after)
+    ) -> ObjectList {
+        if let (Some(name), None) = (selection.name(), &bounds.after)
             && (!call.resource.namespaced || call.namespace().is_some())
         {
             let revision = self.cache.revision();
@@ -120,15 +107,14 @@ impl Registry {
             let revision = found
                 .as_ref()
                 .map_or(revision, |object| revision.max(object.revision()));
-            return Ok(ObjectList::complete(found.into_iter().collect(), revision));
+            return ObjectList::complete(found.into_iter().collect(), revision);
         }
-        let snapshot = cache.snapshot(call.namespace(), after, self.cache.revision());
-        Ok(page(
-            snapshot.objects,
-            snapshot.revision,
-            options,
-            selection,
-        ))
+        let snapshot = self.snapshot(call, cache, bounds);
+        page(snapshot.objects, snapshot.revision, bounds, selection, 0)
+    }
+
+    fn snapshot(&self, call: &Call<'_>, cache: &ResourceCache, bounds: &Bounds) -> Snapshot {
+        cache.snapshot(call.namespace(), bounds.after.as_deref(), self.cache.revision())
     }
 
     /// The list as it was at `revision`: from the cache if nothing has changed since, else from history.
@@ -136,60 +122,103 @@ impl Registry {
         &self,
         call: &Call<'_>,
         cache: &ResourceCache,
-        options: &ListOptions,
+        bounds: &Bounds,
         selection: &Selection,
         revision: u64,
-        after: Option<&str>,
     ) -> Result<ObjectList, Refusal> {
         self.reach(revision).await?;
-        let snapshot = cache.snapshot(call.namespace(), after, self.cache.revision());
-        if snapshot.last_change <= revision {
-            return Ok(page(snapshot.objects, revision, options, selection));
+        let snapshot = self.snapshot(call, cache, bounds);
+        if snapshot.last_change <= revision && !self.is_compacted(revision) {
+            return Ok(page(snapshot.objects, revision, bounds, selection, 0));
         }
-        let objects = self
-            .history(call, selection, options.limit, revision, after)
-            .await?;
-        Ok(page(objects, revision, options, selection))
+        let (objects, behind) = self.history(bounds, selection, revision).await?;
+        Ok(page(objects, revision, bounds, selection, behind))
     }
 
-    /// Selected objects as they were at `revision`: enough of them for one page and the look behind it.
+    /// Whether history before `revision` and itself is gone. What nothing has changed since could still be told,
+    /// but whoever pages on is to hear the same on every page.
+    fn is_compacted(&self, revision: u64) -> bool {
+        matches!(
+            self.store.watch(ROOT, Revision(revision)),
+            Err(StoreError::Compacted { .. })
+        )
+    }
+
+    /// Selected objects as they were at `revision`, enough of them for one page and the look behind it, and how
+    /// many more there are that nobody has looked at.
     async fn history(
         &self,
-        call: &Call<'_>,
+        bounds: &Bounds,
         selection: &Selection,
-        limit: usize,
         revision: u64,
-        after: Option<&str>,
-    ) -> Result<Vec<Arc<StoredObject>>, Refusal> {
-        let root = call.resource.storage_prefix();
-        let prefix = match call.namespace() {
-            Some(namespace) => format!("{root}{namespace}/"),
-            None => root.clone(),
-        };
-        let mut cursor = after.map(|after| format!("{root}{after}"));
+    ) -> Result<(Vec<Arc<StoredObject>>, usize), Refusal> {
+        let prefix = bounds.path.store_prefix();
+        let root = bounds.path.resource_prefix();
+        let mut cursor = bounds.after.as_ref().map(|after| format!("{root}{after}"));
         let mut found = Vec::new();
         loop {
             let page = self
                 .store
-                .list(
-                    &prefix,
-                    Some(Revision(revision)),
-                    cursor.as_deref(),
-                    STORE_PAGE,
-                )
+                .list(prefix, Some(Revision(revision)), cursor.as_deref(), STORE_PAGE)
                 .await
-                .map_err(|error| history_failure(&error, revision, after.is_some()))?;
+                .map_err(|error| bounds.history_failure(&error, revision))?;
             for item in page.items {
-                let key = item.key.strip_prefix(&root).unwrap_or(&item.key);
+                let key = item.key.strip_prefix(root).unwrap_or(&item.key);
                 let object = StoredObject::new(key.into(), item.modified.0, &item.value);
                 if selection.matches(&object) {
                     found.push(Arc::new(object));
                 }
                 cursor = Some(item.key);
             }
-            if !page.more || (limit > 0 && found.len() > limit && !selection.is_everything()) {
-                return Ok(found);
+            if !page.more || (bounds.limit > 0 && found.len() > bounds.limit) {
+                return Ok((found, page.remaining));
             }
+        }
+    }
+}
+
+/// Which part of a collection a list is about.
+struct Bounds {
+    path: ListPath,
+    /// Only what comes behind this key, exclusive.
+    after: Option<String>,
+    /// The most objects; 0 for all.
+    limit: usize,
+    /// Whether the page before named this place.
+    is_continued: bool,
+    /// Whether it can be known how many objects follow.
+    counts: bool,
+}
+
+impl Bounds {
+    fn of(call: &Call<'_>, options: &ListOptions) -> Self {
+        Self {
+            path: ListPath::new(call.resource.storage_prefix(), call.namespace()),
+            after: None,
+            limit: options.limit,
+            is_continued: false,
+            counts: options.selects_everything(),
+        }
+    }
+
+    fn after(self, place: &Place) -> Self {
+        Self {
+            after: Some(place.after.clone()),
+            is_continued: true,
+            ..self
+        }
+    }
+
+    fn history_failure(&self, error: &StoreError, revision: u64) -> Refusal {
+        match (error, &self.after) {
+            (StoreError::Compacted { .. }, Some(after)) if self.is_continued => {
+                Status::continue_expired(Place::newest(after).token(&self.path)).into()
+            }
+            (StoreError::Compacted { .. }, _) => Status::list_expired().into(),
+            (StoreError::FutureRevision { current }, _) => {
+                Status::too_large_resource_version(revision, current.0).into()
+            }
+            (other, _) => storage_failure(other),
         }
     }
 }
@@ -210,17 +239,19 @@ impl ObjectList {
     }
 }
 
+/// Makes a page of objects behind which `behind` more were not looked at.
 fn page(
     objects: Vec<Arc<StoredObject>>,
     revision: u64,
-    options: &ListOptions,
+    bounds: &Bounds,
     selection: &Selection,
+    behind: usize,
 ) -> ObjectList {
-    let limit = options.limit;
-    if selection.is_everything() && (limit == 0 || objects.len() <= limit) {
+    let limit = bounds.limit;
+    if selection.is_everything() && behind == 0 && (limit == 0 || objects.len() <= limit) {
         return ObjectList::complete(objects, revision);
     }
-    let total = objects.len();
+    let total = objects.len() + behind;
     let mut selected = objects
         .into_iter()
         .filter(|object| selection.matches(object));
@@ -230,79 +261,14 @@ fn page(
     let objects: Vec<_> = selected.by_ref().take(limit).collect();
     let more = selected.next().is_some();
     let continue_token = match objects.last() {
-        Some(last) if more => Continuation::after(last.key(), revision),
+        Some(last) if more => Place::at(last.key(), revision).token(&bounds.path),
         _ => String::new(),
     };
-    let remaining = (more && options.selects_everything()).then(|| total - objects.len());
+    let remaining = (more && bounds.counts).then(|| total - objects.len());
     ObjectList {
         objects,
         revision,
         continue_token,
         remaining,
-    }
-}
-
-impl Continuation {
-    fn after(key: &str, revision: u64) -> String {
-        let place = Self {
-            v: TOKEN_VERSION.to_owned(),
-            rv: i64::try_from(revision).unwrap_or(i64::MAX),
-            start: format!("{key}\0"),
-        };
-        URL_SAFE_NO_PAD.encode(serde_json::to_vec(&place).unwrap_or_default())
-    }
-
-    fn parse(token: &str) -> Result<Self, Refusal> {
-        let refuse = |why: &str| Status::bad_request(format!("continue key is not valid: {why}"));
-        let bytes = URL_SAFE_NO_PAD
-            .decode(token.trim_end_matches('='))
-            .map_err(|error| refuse(&error.to_string()))?;
-        let place: Self =
-            serde_json::from_slice(&bytes).map_err(|error| refuse(&error.to_string()))?;
-        let traverses = place
-            .start
-            .split('/')
-            .any(|part| matches!(part, "." | ".."));
-        if place.v != TOKEN_VERSION || place.start.is_empty() || place.rv == 0 || traverses {
-            return Err(refuse("encoded start key or version is wrong").into());
-        }
-        Ok(place)
-    }
-}
-
-fn history_failure(error: &StoreError, revision: u64, continued: bool) -> Refusal {
-    match error {
-        StoreError::Compacted { .. } if continued => Status::expired(CONTINUE_EXPIRED).into(),
-        StoreError::Compacted { oldest } => {
-            Status::too_old_resource_version(revision, oldest.0).into()
-        }
-        StoreError::FutureRevision { current } => {
-            Status::too_large_resource_version(revision, current.0).into()
-        }
-        other => storage_failure(other),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_continue_token_finds_its_place_again() {
-        let token = Continuation::after("ns/pod-1", 77);
-        let place = Continuation::parse(&token).unwrap();
-        assert_eq!((place.rv, place.start.as_str()), (77, "ns/pod-1\0"));
-    }
-
-    #[test]
-    fn a_forged_token_is_refused() {
-        let forged = URL_SAFE_NO_PAD.encode(r#"{"v":"meta.k8s.io/v1","rv":1,"start":"../x"}"#);
-        for token in ["", "%%%", "AAAA", &forged] {
-            assert_eq!(
-                Continuation::parse(token).unwrap_err().code(),
-                400,
-                "{token}"
-            );
-        }
     }
 }

@@ -96,6 +96,20 @@ pub(super) fn begin(call: &Call<'_>, object: &mut Value) {
     }
 }
 
+/// Gives a new object back the identity that admission has no say in.
+pub(super) fn keep_identity(object: &mut Value, given: Option<&Value>) {
+    let Some(metadata) = meta::metadata_mut(object) else {
+        return;
+    };
+    let kept = SERVER_OWNED.into_iter().chain(["namespace", "resourceVersion"]);
+    for field in kept {
+        match given.and_then(|given| given.get(field)) {
+            Some(value) => metadata.insert(field.to_owned(), value.clone()),
+            None => metadata.remove(field),
+        };
+    }
+}
+
 /// Carries over to a changed object what clients cannot change.
 pub(super) fn carry_over(object: &mut Value, old: &Value) -> Result<(), Refusal> {
     let old_metadata = old.get("metadata").and_then(Value::as_object);

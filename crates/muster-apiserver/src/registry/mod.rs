@@ -5,12 +5,14 @@
 
 mod apply;
 mod collection;
+mod continuation;
 mod conversion;
 mod create;
 mod delete;
 mod follow;
 mod identity;
 mod list;
+mod list_options;
 mod metadata;
 mod options;
 mod ownership;
@@ -35,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     admission::Admission,
     authn::Authenticator,
+    notes::Notes,
     request::{ResourceRequest, UserInfo},
     watch::{Behind, ResourceCache, StoredObject, WatchCache, encode_stored},
 };
@@ -42,7 +45,8 @@ use crate::{
 pub(crate) use conversion::Conversion;
 pub(crate) use follow::{Follower, Frame};
 pub(crate) use list::ObjectList;
-pub(crate) use options::{DeleteOptions, ListOptions, WriteKind, WriteOptions, parse_version};
+pub(crate) use list_options::{ListOptions, parse_version};
+pub(crate) use options::{DeleteOptions, Propagation, WriteKind, WriteOptions};
 pub(crate) use ownership::Owners;
 pub(crate) use patch::{APPLY_PATCH, PatchKind};
 pub(crate) use strategy::ServiceAddresses;
@@ -74,6 +78,8 @@ pub(crate) struct Call<'a> {
     pub(crate) sub: Option<&'a Subresource>,
     /// When the request came in.
     pub(crate) now: Timestamp,
+    /// What is noted on the way: warnings, remarks for the audit log.
+    pub(crate) notes: &'a Notes,
 }
 
 impl Call<'_> {
@@ -278,22 +284,11 @@ impl Registry {
         {
             Ok(revision) => {
                 self.settle(revision.0).await;
-                Ok(Ok(Arc::new(at_revision(old, revision.0)?)))
+                Ok(Ok(Arc::new(old.at_revision(revision.0))))
             }
             Err(error) => raced(old, error).map(Err),
         }
     }
-}
-
-/// The object with another resource version.
-fn at_revision(object: &StoredObject, revision: u64) -> Result<StoredObject, Refusal> {
-    let value = object.value().map_err(Status::internal)?;
-    let stored = encode_stored(&value).map_err(Status::internal)?;
-    Ok(StoredObject::new(
-        Arc::clone(object.key()),
-        revision,
-        &stored,
-    ))
 }
 
 fn raced(old: &StoredObject, error: StoreError) -> Result<Option<Arc<StoredObject>>, Refusal> {

@@ -5,8 +5,6 @@
 use muster_machinery::{
     apply::manager_name,
     field_validation::FieldValidation,
-    resources::Resource,
-    selector::{FieldSelector, LabelSelector},
     status::Status,
     validation::FieldError,
 };
@@ -26,12 +24,15 @@ pub(crate) struct WriteOptions {
     pub(crate) manager: String,
     /// Whether an apply patch may take fields from other managers.
     pub(crate) force: bool,
+    /// The kind of write.
+    pub(crate) kind: WriteKind,
 }
 
 /// The kinds of writes, as far as their options differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum WriteKind {
     /// An object is made, or sent to a subresource that does something with it.
+    #[default]
     Create,
     /// An object is replaced.
     Update,
@@ -43,44 +44,6 @@ pub(crate) enum WriteKind {
 
 /// The longest name of a writer, in bytes.
 const MAX_MANAGER: usize = 128;
-
-/// How a resource version restricts a read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Freshness {
-    /// The newest state there is when the request comes in.
-    Newest,
-    /// Any state.
-    Any,
-    /// A state at this revision or later.
-    NotOlderThan(u64),
-    /// The state at exactly this revision.
-    Exactly(u64),
-}
-
-/// Options of list, watch and deletecollection.
-#[derive(Clone, Debug)]
-pub(crate) struct ListOptions {
-    /// Selected labels.
-    pub(crate) labels: LabelSelector,
-    /// Selected fields.
-    pub(crate) fields: FieldSelector,
-    /// The most objects in one answer; 0 for all.
-    pub(crate) limit: usize,
-    /// The token of the page before.
-    pub(crate) continue_token: String,
-    /// The asked resource version as it was written.
-    pub(crate) resource_version: String,
-    /// `Exact`, `NotOlderThan` or empty.
-    pub(crate) version_match: String,
-    /// After how many seconds a watch ends.
-    pub(crate) timeout_seconds: Option<u64>,
-    /// Whether a watch wants bookmarks.
-    pub(crate) bookmarks: bool,
-    /// Whether a watch begins with the present objects.
-    pub(crate) initial_events: Option<bool>,
-    /// What a table carries of each object: `Metadata` (the default), `Object` or `None`.
-    pub(crate) include_object: String,
-}
 
 /// Options of delete (`v1.DeleteOptions`).
 #[derive(Clone, Debug, Default)]
@@ -95,6 +58,8 @@ pub(crate) struct DeleteOptions {
     pub(crate) propagation: Option<Propagation>,
     /// Everything but the deletion itself is done.
     pub(crate) dry_run: bool,
+    /// Whether admission has had its say already, as it has on an eviction.
+    pub(crate) is_admitted: bool,
 }
 
 /// What becomes of an object's dependents.
@@ -135,6 +100,7 @@ impl WriteOptions {
         kind.check(name.as_deref().unwrap_or_default(), force)?;
         options.manager = manager_name(name.as_deref(), user_agent);
         options.force = force.unwrap_or_default();
+        options.kind = kind;
         Ok(options)
     }
 }
@@ -172,99 +138,6 @@ impl WriteKind {
         };
         Err(Status::invalid("meta.k8s.io", kind, "", &errors).into())
     }
-}
-
-impl ListOptions {
-    /// Reads the query of a list or watch on `resource`.
-    pub(crate) fn parse(query: Option<&str>, resource: &Resource) -> Result<Self, Refusal> {
-        let mut options = Self {
-            labels: LabelSelector::everything(),
-            fields: FieldSelector::everything(),
-            limit: 0,
-            continue_token: String::new(),
-            resource_version: String::new(),
-            version_match: String::new(),
-            timeout_seconds: None,
-            bookmarks: false,
-            initial_events: None,
-            include_object: String::new(),
-        };
-        // Of a parameter that comes twice the first counts, as it did for the authorizer: a second selector
-        // must not widen what was allowed for the first.
-        let mut seen: Vec<String> = Vec::new();
-        for (key, value) in query_pairs(query) {
-            if seen.contains(&key) {
-                continue;
-            }
-            match key.as_str() {
-                "labelSelector" => {
-                    options.labels = LabelSelector::parse(&value)
-                        .map_err(|error| Status::bad_request(error.to_string()))?;
-                }
-                "fieldSelector" => {
-                    options.fields = FieldSelector::parse(&value)
-                        .map_err(|error| Status::bad_request(error.to_string()))?;
-                }
-                "limit" => options.limit = number(&key, &value)?,
-                "continue" => options.continue_token = value,
-                "resourceVersion" => options.resource_version = value,
-                "resourceVersionMatch" => options.version_match = value,
-                "timeoutSeconds" => options.timeout_seconds = Some(number(&key, &value)?),
-                "allowWatchBookmarks" => options.bookmarks = flag(&value),
-                "sendInitialEvents" => options.initial_events = Some(flag(&value)),
-                "includeObject" => options.include_object = value,
-                _ => continue,
-            }
-            seen.push(key);
-        }
-        options
-            .fields
-            .check(&resource.group, &resource.kind)
-            .map_err(|error| Status::bad_request(error.to_string()))?;
-        Ok(options)
-    }
-
-    /// What the resource version and its match mean for a list.
-    pub(crate) fn freshness(&self) -> Result<Freshness, Refusal> {
-        let version = match self.resource_version.as_str() {
-            "" => None,
-            text => Some(parse_version(text)?),
-        };
-        if !self.continue_token.is_empty() && version.is_some_and(|version| version != 0) {
-            return Err(Status::bad_request(
-                "specifying resource version is not allowed when using continue",
-            )
-            .into());
-        }
-        match (self.version_match.as_str(), version) {
-            ("", None) => Ok(Freshness::Newest),
-            ("" | "NotOlderThan", Some(0)) => Ok(Freshness::Any),
-            ("", Some(version)) if self.limit > 0 => Ok(Freshness::Exactly(version)),
-            ("" | "NotOlderThan", Some(version)) => Ok(Freshness::NotOlderThan(version)),
-            ("Exact", Some(version)) if version > 0 => Ok(Freshness::Exactly(version)),
-            ("Exact", Some(_)) => Err(refuse_match(
-                "Forbidden: resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"",
-            )),
-            ("NotOlderThan" | "Exact", None) => Err(refuse_match(
-                "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided",
-            )),
-            (other, _) => Err(refuse_match(&format!(
-                "Unsupported value: {other:?}: supported values: \"\", \"Exact\", \"NotOlderThan\""
-            ))),
-        }
-    }
-
-    /// Whether the selectors let everything through.
-    pub(crate) fn selects_everything(&self) -> bool {
-        self.labels.is_everything() && self.fields.is_everything()
-    }
-}
-
-fn refuse_match(why: &str) -> Refusal {
-    Status::bad_request(format!(
-        "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: {why}"
-    ))
-    .into()
 }
 
 impl DeleteOptions {
@@ -353,14 +226,4 @@ fn number<T: std::str::FromStr>(key: &str, value: &str) -> Result<T, Refusal> {
     value
         .parse()
         .map_err(|_| Status::bad_request(format!("invalid value {value:?} for {key}")).into())
-}
-
-/// Reads a resource version.
-pub(crate) fn parse_version(text: &str) -> Result<u64, Refusal> {
-    text.parse().map_err(|_| {
-        Status::bad_request(format!(
-            "invalid resource version {text:?}: must be a number"
-        ))
-        .into()
-    })
 }

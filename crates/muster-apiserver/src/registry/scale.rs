@@ -15,6 +15,7 @@ use super::{
     ownership::{Writer, set_entries},
     patch, value_of,
 };
+use crate::admission::AdmissionRequest;
 
 const API_VERSION: &str = "autoscaling/v1";
 const KIND: &str = "Scale";
@@ -71,6 +72,39 @@ impl Registry {
             writer.apply(Some(old), config, options.force)
         })
         .await
+    }
+
+    /// Lets admission change the scale behind a changed workload. Says whether it did.
+    pub(super) async fn change_scale(
+        &self,
+        call: &Call<'_>,
+        request: &AdmissionRequest<'_>,
+        new: &mut Value,
+        old: &Value,
+    ) -> Result<bool, Refusal> {
+        let (mut scale, old_scale) = (scale_of(call, new)?, scale_of(call, old)?);
+        let changed = self.admission.change(request, &mut scale, Some(&old_scale));
+        if !changed.await? {
+            return Ok(false);
+        }
+        let replicas = meta::at(&scale, &["spec", "replicas"]).cloned();
+        if let (Some(spec), Some(replicas)) = (meta::map_mut(new, "spec"), replicas) {
+            spec.insert("replicas".to_owned(), replicas);
+        }
+        Ok(true)
+    }
+
+    /// Lets admission judge the scale behind a changed workload.
+    pub(super) async fn judge_scale(
+        &self,
+        call: &Call<'_>,
+        request: &AdmissionRequest<'_>,
+        new: &Value,
+        old: &Value,
+    ) -> Result<(), Refusal> {
+        let (scale, old_scale) = (scale_of(call, new)?, scale_of(call, old)?);
+        let judged = self.admission.judge(request, Some(&scale), Some(&old_scale));
+        judged.await
     }
 
     /// Changes a workload by a function of its scale.

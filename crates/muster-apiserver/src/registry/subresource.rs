@@ -11,7 +11,6 @@ use serde_json::Value;
 
 use super::{Call, DeleteOptions, Refusal, Registry, WriteOptions, strategy, value_of};
 use crate::{
-    admission::Operation,
     request::{ObjectReader, ResourceRequest},
 };
 
@@ -23,7 +22,7 @@ impl Registry {
         mut binding: Value,
         options: &WriteOptions,
     ) -> Result<Status, Refusal> {
-        self.admit(call, Operation::Create, Some(&mut binding), None)?;
+        self.admit_action(call, &mut binding, options).await?;
         let mut stored = self.current(call).await?;
         for _ in 0..super::CONFLICT_RETRIES {
             let old = value_of(&stored)?;
@@ -50,12 +49,13 @@ impl Registry {
         mut eviction: Value,
         options: &WriteOptions,
     ) -> Result<Status, Refusal> {
-        self.admit(call, Operation::Create, Some(&mut eviction), None)?;
+        self.admit_action(call, &mut eviction, options).await?;
         let body = eviction
             .get("deleteOptions")
             .filter(|options| !options.is_null());
         let mut delete = DeleteOptions::parse(None, body)?;
         delete.dry_run |= options.dry_run;
+        delete.is_admitted = true;
         let pod = self.current(call).await?;
         self.check_budgets(call, &value_of(&pod)?)?;
         // What follows is the deletion of the pod itself.
@@ -110,9 +110,10 @@ impl Registry {
         &self,
         call: &Call<'_>,
         mut request: Value,
+        options: &WriteOptions,
     ) -> Result<Value, Refusal> {
         self.current(call).await?;
-        self.admit(call, Operation::Create, Some(&mut request), None)?;
+        self.admit_action(call, &mut request, options).await?;
         let namespace = call.namespace().unwrap_or_default();
         let issuer = self.authenticator.issuer();
         issuer.answer(

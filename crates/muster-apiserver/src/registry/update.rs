@@ -8,11 +8,11 @@ use muster_machinery::{apply::keep_times_when_unchanged, meta, status::Status, v
 use serde_json::Value;
 
 use super::{
-    CONFLICT_RETRIES, Call, Outcome, Owners, Refusal, Registry, WriteOptions, metadata, ownership,
-    strategy, value_of,
+    CONFLICT_RETRIES, Call, Outcome, Owners, Refusal, Registry, WriteOptions, create::admission_request,
+    metadata, ownership, strategy, value_of,
 };
 use crate::{
-    admission::Operation,
+    admission::{AdmissionRequest, Operation},
     watch::{StoredObject, encode_stored},
 };
 
@@ -77,7 +77,8 @@ impl Registry {
             let old = value_of(&stored)?;
             let mut new = change(&old)?;
             check_preconditions(call, &new, &old)?;
-            self.prepare_change(call, &mut new, &old, (options, owners))?;
+            self.prepare_change(call, &mut new, &old, (options, owners))
+                .await?;
             // Compared and stored without regard to it: the store says what it becomes.
             meta::set_resource_version(&mut new, meta::resource_version(&old));
             keep_times_when_unchanged(&old, &mut new);
@@ -109,7 +110,7 @@ impl Registry {
     }
 
     /// Everything that happens to a changed object before it is written.
-    fn prepare_change(
+    async fn prepare_change(
         &self,
         call: &Call<'_>,
         new: &mut Value,
@@ -122,17 +123,43 @@ impl Registry {
         if owners == Owners::Track {
             ownership::track(call, options, Some(old), new);
         }
-        self.admit(call, Operation::Update, Some(new), Some(old))?;
+        let request = admission_request(call, Operation::Update, options.into());
+        let changed = match call.sub_name() {
+            "scale" => self.change_scale(call, &request, new, old).await?,
+            _ => self.admission.change(&request, new, Some(old)).await?,
+        };
+        if changed {
+            metadata::carry_over(new, old)?;
+            strategy::prepare_update(call, new, old);
+            metadata::count_generation(new, old);
+        }
         if call.is("", "services") && call.sub.is_none() {
             self.addresses.assign(new, Some(old))?;
         }
-        let errors = validation::validate_update(call.resource, new, old);
-        if errors.is_empty() {
-            return Ok(());
+        let judged = self.judge_change(call, new, old, &request).await;
+        if judged.is_err() {
+            self.release_addresses(call, new);
         }
-        self.release_addresses(call, new);
-        let (group, kind) = (&call.resource.group, &call.resource.kind);
-        Err(Status::invalid(group, kind, call.name(), &errors).into())
+        judged
+    }
+
+    /// Whether a completed change may be written.
+    async fn judge_change(
+        &self,
+        call: &Call<'_>,
+        new: &Value,
+        old: &Value,
+        request: &AdmissionRequest<'_>,
+    ) -> Result<(), Refusal> {
+        let errors = validation::validate_update(call.resource, new, old);
+        if !errors.is_empty() {
+            let (group, kind) = (&call.resource.group, &call.resource.kind);
+            return Err(Status::invalid(group, kind, call.name(), &errors).into());
+        }
+        match call.sub_name() {
+            "scale" => self.judge_scale(call, request, new, old).await,
+            _ => self.admission.judge(request, Some(new), Some(old)).await,
+        }
     }
 }
 

@@ -42,6 +42,7 @@ impl Found {
             served: &self.resource,
             sub: self.sub.as_ref(),
             now: self.request.now,
+            notes: &self.request.notes,
         }
     }
 

@@ -19,6 +19,7 @@ pub(crate) use catalogue::ResourceCatalogue;
 use crate::{
     authn::Authenticator,
     authz::Authorizer,
+    notes::Notes,
     registry::{Refusal, Registry},
     request::{RequestInfo, UserInfo, query_value},
     system::SystemEndpoints,
@@ -48,6 +49,8 @@ pub(crate) struct Authorised {
     pub(crate) body: RequestBody,
     /// When the request came in.
     pub(crate) now: Timestamp,
+    /// What is noted on the way.
+    pub(crate) notes: Arc<Notes>,
 }
 
 impl Authorised {
@@ -63,7 +66,9 @@ impl Authorised {
 
     /// Reads the body, up to the limit.
     pub(crate) async fn read_body(&mut self) -> Result<Bytes, Refusal> {
-        collect(std::mem::take(&mut self.body)).await
+        let body = collect(std::mem::take(&mut self.body)).await?;
+        self.notes.saw_body(&body);
+        Ok(body)
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, StatusCode, header::WARNING};
+use http::StatusCode;
 use muster_machinery::{
     resources::{Nature, Resource},
     status::Status,
@@ -15,7 +15,7 @@ use crate::{
     registry::{ListOptions, ObjectList, Outcome, Refusal, WriteOptions},
     request::{ResourceRequest, Verb, query_value},
     reviews::{self, ReviewDeps},
-    wire::{Encoder, Response},
+    wire::{self, Encoder, Response},
 };
 
 /// Subresources that stream to and from a kubelet.
@@ -28,7 +28,7 @@ impl Router {
         let verb = found.request.info.verb.clone();
         match found.resource.nature {
             Nature::Virtual => return self.ask(found).await,
-            Nature::Computed => return computed(&found),
+            Nature::Computed => return computed(&found).await,
             Nature::Stored => {}
         }
         match (found.sub_name(), &verb) {
@@ -110,17 +110,21 @@ impl Router {
 
     async fn list(&self, found: Found) -> Result<Response, Refusal> {
         let encoder = found.encoder()?;
-        let options = ListOptions::parse(found.request.query(), &found.resource)?;
-        encoder.list(self.registry.list(&found.call(), &options).await?)
+        let options = ListOptions::of_list(found.request.query(), &found.resource)?;
+        let list = self.registry.list(&found.call(), &options).await?;
+        encoder.list(list).await
     }
 
     async fn watch(&self, found: Found) -> Result<Response, Refusal> {
         let encoder = found.encoder()?;
-        let options = ListOptions::parse(found.request.query(), &found.resource)?;
-        match self.registry.follow(&found.call(), &options).await {
+        let call = found.call();
+        let options = ListOptions::of_watch(found.request.query(), &found.resource, call.name())?;
+        match self.registry.follow(&call, &options).await {
             Ok(follower) => Ok(encoder.watch(follower)),
-            // Watching clients look for this among the events.
-            Err(refusal) if refusal.code() == 410 => Ok(encoder.ended_watch(&refusal)),
+            // Watching clients look for these among the events: too old, or not there yet.
+            Err(refusal) if matches!(refusal.code(), 410 | 504) => {
+                Ok(encoder.ended_watch(&refusal))
+            }
             Err(refusal) => Err(refusal),
         }
     }
@@ -204,14 +208,14 @@ impl Router {
 
     async fn delete_collection(&self, mut found: Found) -> Result<Response, Refusal> {
         let encoder = found.encoder()?;
-        let selected = ListOptions::parse(found.request.query(), &found.resource)?;
+        let selected = ListOptions::of_list(found.request.query(), &found.resource)?;
         let options = found.delete_options().await?;
         let call = found.call();
-        encoder.list(
-            self.registry
-                .delete_collection(&call, &selected, &options)
-                .await?,
-        )
+        let deleted = self
+            .registry
+            .delete_collection(&call, &selected, &options)
+            .await?;
+        encoder.list(deleted).await
     }
 
     async fn scale(&self, mut found: Found) -> Result<Response, Refusal> {
@@ -265,7 +269,10 @@ impl Router {
         let encoder = found.encoder()?;
         let options = found.write_options()?;
         let request = found.read_object(&options).await?.object;
-        let answer = self.registry.issue_token(&found.call(), request).await?;
+        let answer = self
+            .registry
+            .issue_token(&found.call(), request, &options)
+            .await?;
         encoder.value(StatusCode::CREATED, &answer)
     }
 
@@ -336,10 +343,10 @@ fn fits_path(asked: &ResourceRequest, verb: &Verb, sub: bool) -> bool {
 }
 
 /// Component statuses: this server has no components that it asks.
-fn computed(found: &Found) -> Result<Response, Refusal> {
+async fn computed(found: &Found) -> Result<Response, Refusal> {
     match &found.asked.name {
         Some(name) => Err(Status::not_found(found.resource.group_resource(), name).into()),
-        None => found.encoder()?.list(ObjectList::empty()),
+        None => found.encoder()?.list(ObjectList::empty()).await,
     }
 }
 
@@ -369,23 +376,8 @@ fn answers_with_object(resource: &Resource) -> bool {
     }
 }
 
-/// Adds warnings for people (RFC 7234, code 299).
+/// Adds warnings for people.
 fn warn(mut response: Response, warnings: &[String]) -> Result<Response, Refusal> {
-    for warning in warnings {
-        let text: String = warning
-            .chars()
-            .map(|c| {
-                if c.is_ascii_graphic() || c == ' ' {
-                    c
-                } else {
-                    '?'
-                }
-            })
-            .collect();
-        let text = text.replace('\\', "\\\\").replace('"', "\\\"");
-        if let Ok(value) = HeaderValue::try_from(format!("299 - \"{text}\"")) {
-            response.headers_mut().append(WARNING, value);
-        }
-    }
+    wire::warn(response.headers_mut(), warnings);
     Ok(response)
 }

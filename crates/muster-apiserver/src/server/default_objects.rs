@@ -14,6 +14,7 @@ use super::StartError;
 use crate::{
     authz::MASTERS,
     bootstrap::brought_up_to_date,
+    notes::Notes,
     registry::{Call, Owners, Registry, WriteOptions},
     request::{ResourceRequest, UserInfo},
     route::ResourceCatalogue,
@@ -96,6 +97,7 @@ async fn make_default(
         served: &resource,
         sub: None,
         now: Timestamp::now(),
+        notes: &Notes::default(),
     };
     let options = WriteOptions {
         manager: "muster".to_owned(),

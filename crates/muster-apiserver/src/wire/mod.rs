@@ -7,6 +7,7 @@ mod decode;
 mod encode;
 mod negotiate;
 mod refusal;
+mod warning;
 mod watch_stream;
 
 pub use body::ResponseBody;
@@ -14,6 +15,7 @@ pub(crate) use decode::{Decoded, Expected, decode, decode_config, media_type};
 pub(crate) use encode::{Encoder, document};
 pub(crate) use negotiate::{Format, Negotiated, Transform, negotiate};
 pub(crate) use refusal::refusal_response;
+pub(crate) use warning::warn;
 
 use crate::registry::Refusal;
 

@@ -2,6 +2,9 @@
 //!
 //! Refuses to know: what the numbers mean to anybody.
 
+mod admission;
+mod exposition;
+
 use std::{
     sync::{Arc, OnceLock},
     time::Duration,
@@ -14,6 +17,8 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
+
+pub(crate) use admission::{AdmissionMetrics, Called};
 
 use super::bytes_response;
 use crate::{

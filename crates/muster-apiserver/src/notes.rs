@@ -1,0 +1,126 @@
+//! What is noted about one request on its way: warnings for the client, annotations for the audit log, and the body
+//! it came with when the audit log wants it.
+//!
+//! Refuses to know: who reads the notes. Stages write here what does not belong into the answer itself.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+/// Warnings of one request, in bytes (`k8s.io/apiserver` `warning.truncateAtTotalRunes`).
+const MAX_WARNINGS: usize = 4 * 1024;
+/// The longest single warning where space is short, in bytes.
+const MAX_WARNING: usize = 256;
+
+/// The notes of one request.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    keeps_body: AtomicBool,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    warnings: Vec<String>,
+    annotations: BTreeMap<String, String>,
+    body: Option<Bytes>,
+}
+
+impl Notes {
+    /// A warning for the client. Each is told once.
+    pub(crate) fn warn(&self, text: &str) {
+        let mut taken = self.taken.lock();
+        let known = taken.warnings.iter().any(|own| own == text);
+        let used: usize = taken.warnings.iter().map(String::len).sum();
+        if known || text.is_empty() || used >= MAX_WARNINGS {
+            return;
+        }
+        let room = MAX_WARNINGS - used;
+        let text = if text.len() > room {
+            cut(text, room.min(MAX_WARNING))
+        } else {
+            text
+        };
+        taken.warnings.push(text.to_owned());
+    }
+
+    /// The warnings so far, in order.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        self.taken.lock().warnings.clone()
+    }
+
+    /// A remark for the audit log. The first one under a key stays, as upstream has it.
+    pub(crate) fn annotate(&self, key: &str, value: impl Into<String>) {
+        let mut taken = self.taken.lock();
+        if !taken.annotations.contains_key(key) {
+            taken.annotations.insert(key.to_owned(), value.into());
+        }
+    }
+
+    /// The remarks so far.
+    pub(crate) fn annotations(&self) -> BTreeMap<String, String> {
+        self.taken.lock().annotations.clone()
+    }
+
+    /// From now on the request's body is kept.
+    pub(crate) fn keep_body(&self) {
+        self.keeps_body.store(true, Ordering::Relaxed);
+    }
+
+    /// The body, as it was read.
+    pub(crate) fn saw_body(&self, body: &Bytes) {
+        if self.keeps_body.load(Ordering::Relaxed) {
+            self.taken.lock().body = Some(body.clone());
+        }
+    }
+
+    /// The body, if it was to be kept and has been read.
+    pub(crate) fn body(&self) -> Option<Bytes> {
+        self.taken.lock().body.clone()
+    }
+}
+
+/// The longest beginning of `text` of at most `bytes` bytes.
+fn cut(text: &str, bytes: usize) -> &str {
+    let mut end = bytes.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_is_told_once_and_all_of_them_have_a_bound() {
+        let notes = Notes::default();
+        notes.warn("twice");
+        notes.warn("twice");
+        notes.warn("");
+        assert_eq!(notes.warnings(), ["twice"]);
+        for n in 0..100 {
+            notes.warn(&format!("{n}{}", "ü".repeat(200)));
+        }
+        let bytes: usize = notes.warnings().iter().map(String::len).sum();
+        assert!(bytes <= MAX_WARNINGS, "{bytes}");
+    }
+
+    #[test]
+    fn the_body_is_kept_only_when_somebody_wants_it_and_annotations_stay_as_first_given() {
+        let notes = Notes::default();
+        notes.saw_body(&Bytes::from_static(b"secret"));
+        assert_eq!(notes.body(), None);
+        notes.keep_body();
+        notes.saw_body(&Bytes::from_static(b"told"));
+        assert_eq!(notes.body().as_deref(), Some(&b"told"[..]));
+        notes.annotate("k", "first");
+        notes.annotate("k", "second");
+        assert_eq!(notes.annotations()["k"], "first");
+    }
+}
