@@ -61,6 +61,13 @@ impl Notes {
         }
     }
 
+    /// A remark that tells of the object's content: only where the audit log may hold that.
+    pub(crate) fn annotate_in_detail(&self, key: &str, value: impl FnOnce() -> String) {
+        if self.keeps_body.load(Ordering::Relaxed) {
+            self.annotate(key, value());
+        }
+    }
+
     /// The remarks so far.
     pub(crate) fn annotations(&self) -> BTreeMap<String, String> {
         self.taken.lock().annotations.clone()

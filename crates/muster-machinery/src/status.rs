@@ -14,7 +14,7 @@ mod cause;
 mod refusal;
 
 pub use cause::Cause;
-pub use refusal::{AccessAttributes, CONTINUE_EXPIRED, OBJECT_MODIFIED};
+pub use refusal::{AccessAttributes, OBJECT_MODIFIED};
 
 /// A `v1.Status` object; serialises with upstream's field order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -22,20 +22,27 @@ pub struct Status {
     kind: &'static str,
     #[serde(rename = "apiVersion")]
     api_version: &'static str,
-    metadata: EmptyMeta,
+    metadata: StatusMeta,
     status: &'static str,
     #[serde(skip_serializing_if = "String::is_empty")]
     message: String,
     #[serde(skip_serializing_if = "Reason::is_unknown")]
     reason: Reason,
+    /// A reason that somebody else has thought of; `reason` is unknown then.
+    #[serde(rename = "reason", skip_serializing_if = "String::is_empty")]
+    foreign_reason: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     details: Option<Details>,
     #[serde(skip_serializing_if = "is_zero")]
     code: u16,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct EmptyMeta {}
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+struct StatusMeta {
+    /// Where an expired list can go on, with what is there now.
+    #[serde(rename = "continue", skip_serializing_if = "String::is_empty")]
+    continue_token: String,
+}
 
 #[expect(
     clippy::trivially_copy_pass_by_ref,
@@ -43,6 +50,39 @@ struct EmptyMeta {}
 )]
 const fn is_zero(code: &u16) -> bool {
     *code == 0
+}
+
+impl Details {
+    /// Reads somebody else's details; `None` if there is nothing in them that is known.
+    #[must_use]
+    pub fn read(value: &serde_json::Value) -> Option<Self> {
+        let text = |value: &serde_json::Value, field: &str| {
+            crate::meta::str_at(value, &[field])
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let causes = crate::meta::items(value, &["causes"]).iter().take(100);
+        let seconds = value
+            .get("retryAfterSeconds")
+            .and_then(serde_json::Value::as_u64);
+        let details = Self {
+            name: text(value, "name"),
+            group: text(value, "group"),
+            kind: text(value, "kind"),
+            uid: text(value, "uid"),
+            causes: causes
+                .map(|cause| Cause {
+                    reason: text(cause, "reason"),
+                    message: text(cause, "message"),
+                    field: text(cause, "field"),
+                })
+                .collect(),
+            retry_after_seconds: seconds
+                .and_then(|seconds| u32::try_from(seconds).ok())
+                .unwrap_or(0),
+        };
+        (details != Self::default()).then_some(details)
+    }
 }
 
 /// What a status is about (`v1.StatusDetails`).
@@ -94,6 +134,15 @@ macro_rules! reasons {
                 match self {
                     Self::Unknown => "",
                     $(Self::$name => stringify!($name),)*
+                }
+            }
+
+            /// Reads the text on the wire; [`Self::Unknown`] for any other.
+            #[must_use]
+            pub fn parse(text: &str) -> Self {
+                match text {
+                    $(stringify!($name) => Self::$name,)*
+                    _ => Self::Unknown,
                 }
             }
 
@@ -161,10 +210,11 @@ impl Status {
         Self {
             kind: "Status",
             api_version: "v1",
-            metadata: EmptyMeta {},
+            metadata: StatusMeta::default(),
             status: "Failure",
             message: message.into(),
             reason,
+            foreign_reason: String::new(),
             details: None,
             code: reason.code(),
         }
@@ -192,6 +242,27 @@ impl Status {
             status: "Success",
             code,
             ..Self::failure(Reason::Unknown, "")
+        }
+    }
+
+    /// A refusal in somebody else's words, as an admission webhook's: any code from 400 on, any reason.
+    #[must_use]
+    pub fn relayed(
+        code: u16,
+        reason: &str,
+        message: impl Into<String>,
+        details: Option<Details>,
+    ) -> Self {
+        let known = Reason::parse(reason);
+        Self {
+            code,
+            foreign_reason: if known.is_unknown() {
+                reason.to_owned()
+            } else {
+                String::new()
+            },
+            details,
+            ..Self::failure(known, message)
         }
     }
 

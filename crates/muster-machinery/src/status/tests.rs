@@ -155,7 +155,8 @@ fn retry_after_is_told_only_when_there_is_one() {
 #[test]
 fn codes_and_reasons_go_together() {
     for (status, code, reason) in [
-        (Status::expired(CONTINUE_EXPIRED), 410, "Expired"),
+        (Status::list_expired(), 410, "Expired"),
+        (Status::continue_expired("t".into()), 410, "Expired"),
         (Status::too_old_resource_version(1, 5), 410, "Expired"),
         (Status::gone("x"), 410, "Gone"),
         (Status::too_large_resource_version(9, 5), 504, "Timeout"),
@@ -205,4 +206,28 @@ fn codes_and_reasons_go_together() {
         Status::method_not_supported(NODES, "patch").message(),
         "patch is not supported on resources of kind \"nodes\""
     );
+}
+
+#[test]
+fn an_expired_page_says_where_to_go_on() {
+    let status = Status::continue_expired("token".to_owned()).to_value();
+    assert_eq!(status["metadata"], json!({"continue": "token"}));
+    assert_eq!(Status::list_expired().to_value()["metadata"], json!({}));
+}
+
+#[test]
+fn somebody_elses_refusal_is_passed_on_with_its_own_reason() {
+    let details = serde_json::json!({"name": "n", "causes": [{"message": "m"}], "unknown": 1});
+    let status = Status::relayed(418, "the reason", "no", Details::read(&details));
+    assert_eq!(
+        status.to_value(),
+        serde_json::json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": "no", "reason": "the reason", "code": 418,
+            "details": {"name": "n", "causes": [{"message": "m"}]},
+        })
+    );
+    let known = Status::relayed(403, "Forbidden", "no", Details::read(&serde_json::json!({})));
+    assert_eq!((known.reason(), known.details()), (Reason::Forbidden, None));
+    assert_eq!(known.to_value()["reason"], "Forbidden");
 }

@@ -1,0 +1,1 @@
+//! Matching of requests, and reading what webhooks say.
