@@ -35,5 +35,5 @@ mod wire;
 pub use request::{ObjectReader, RequestInfo, ResourceRequest, UserInfo, Verb};
 pub use serve::LocalService;
 pub use serve::TlsError;
-pub use server::{ApiServer, Config, RunningServer, StartError};
+pub use server::{ApiServer, Config, Limits, RunningServer, StartError};
 pub use wire::ResponseBody;

@@ -190,6 +190,10 @@ impl RequestInfo {
             path: path.to_owned(),
             resource: None,
         };
+        // No route upstream matches a path with an empty segment in it.
+        if path.starts_with("//") || path.trim_end_matches('/').contains("//") {
+            return plain();
+        }
         let (group, version, rest) = match segments.as_slice() {
             ["api", version, rest @ ..] if !rest.is_empty() => ("", *version, rest),
             ["apis", group, version, rest @ ..] if !rest.is_empty() => (*group, *version, rest),

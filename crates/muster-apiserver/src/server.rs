@@ -3,18 +3,20 @@
 //! Refuses to know: which store keeps the objects, and who runs the process.
 
 mod config;
+mod credentials;
 mod default_objects;
+mod limits;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
 use jiff::Timestamp;
 use muster_identity::{CertificateAuthority, CertificateBundle, Endpoint};
-use tokio_rustls::TlsAcceptor;
+use tokio::sync::watch;
 use tokio_util::{
     sync::CancellationToken,
     task::{AbortOnDropHandle, TaskTracker},
@@ -22,7 +24,10 @@ use tokio_util::{
 
 use crate::{
     admission::Admission,
-    authn::{AuthenticationConfig, Authenticator, signing_key::SigningKey},
+    authn::{
+        AuthenticationConfig, Authenticator,
+        signing_key::{SigningKey, SigningKeyError, VerificationKey},
+    },
     authz::Authorizer,
     background,
     bootstrap::{BootstrapSettings, Pki, PkiSettings, default_objects},
@@ -30,18 +35,18 @@ use crate::{
     registry::Registry,
     request::{ObjectReader, UserInfo},
     route::{ResourceCatalogue, Router},
-    serve::{self, LocalService, ServingCertificate},
+    serve::{self, LocalService, ServingTls},
     system::{AdmissionMetrics, Health, Metrics, SwaggerInUse, SystemEndpoints},
     watch::WatchCache,
 };
 
 pub use config::{Config, StartError};
+use credentials::Credentials;
 use default_objects::{keep_default_objects, make_default_objects};
+pub use limits::Limits;
 
 /// How long connections may finish when the server stops.
 const SHUTDOWN: Duration = Duration::from_secs(10);
-/// How often the serving certificate is looked at.
-const RENEW_EVERY: Duration = Duration::from_secs(12 * 3600);
 
 /// The API server.
 #[derive(Debug)]
@@ -91,19 +96,19 @@ impl ApiServer {
         };
         let (cache, feed) = loaded.map_err(StartError::Store)?;
 
-        let certificate = ServingCertificate::new(&pki.server().certificate, &pki.server().key)
-            .map_err(StartError::Tls)?;
-        let certificate = Arc::new(certificate);
-        let tls = serve::server_config(Arc::clone(&certificate), pki.ca_bundle())
-            .map_err(StartError::Tls)?;
+        let server = pki.server();
+        let client_cas = [pki.ca_bundle(), pki.front_proxy_bundle()];
+        let tls = ServingTls::new(&server.certificate, &server.key, &client_cas);
+        let tls = Arc::new(tls.map_err(StartError::Tls)?);
 
         let stop = CancellationToken::new();
         let tracker = TaskTracker::new();
         let parts = Parts::assemble(&config, &endpoint, reached, &pki, &cache, &stop)?;
         serve::serve(
             listeners,
-            TlsAcceptor::from(Arc::new(tls)),
+            Arc::clone(&tls),
             Arc::clone(&parts.pipeline),
+            config.limits,
             stop.clone(),
             &tracker,
         );
@@ -111,14 +116,15 @@ impl ApiServer {
             addresses,
             endpoint,
             pki,
-            pipeline: parts.pipeline,
+            pipeline: Arc::clone(&parts.pipeline),
             cache,
             health: parts.health,
             stop,
             tracker,
             _feed: feed,
         };
-        let objects = default_objects(&running.bootstrap_settings(&config, reached));
+        let object_settings = running.bootstrap_settings(&config, reached);
+        let objects = default_objects(&object_settings);
         make_default_objects(&parts.registry, &parts.catalogue, objects.clone()).await?;
         running.health.set_bootstrapped();
         background::start(
@@ -128,12 +134,25 @@ impl ApiServer {
             &running.stop,
             &running.tracker,
         );
-        let keeping = keep_default_objects(parts.registry, parts.catalogue, objects);
-        let stop = running.stop.clone();
+        let authenticator = Arc::clone(&parts.pipeline.authenticator);
+        let (objects, wanted) = watch::channel(Arc::new(objects));
+        let credentials = Credentials {
+            data_dir: config.data_dir,
+            settings,
+            tls,
+            authenticator,
+            objects,
+            object_settings,
+        };
+        let keeping = keep_default_objects(parts.registry, parts.catalogue, wanted);
+        let stop = &running.stop;
         running
             .tracker
-            .spawn(stop.run_until_cancelled_owned(keeping));
-        running.renew_certificate(config.data_dir, settings, certificate);
+            .spawn(stop.clone().run_until_cancelled_owned(keeping));
+        let keeping = credentials.keep();
+        running
+            .tracker
+            .spawn(stop.clone().run_until_cancelled_owned(keeping));
         Ok(running)
     }
 }
@@ -162,9 +181,12 @@ impl Parts {
             further_audiences: Vec::new(),
             service_account_key: SigningKey::new(pki.service_account_key())
                 .map_err(StartError::SigningKey)?,
+            further_keys: further_keys(pki).map_err(StartError::SigningKey)?,
             allow_anonymous: config.allow_anonymous,
         };
         let authenticator = Arc::new(Authenticator::new(authentication, Arc::clone(&reader)));
+        authenticator.trust_clients(pki.ca_bundle());
+        authenticator.trust_front_proxies(pki.front_proxy_bundle());
         let authorizer = Arc::new(Authorizer::new(Arc::clone(&reader)));
         let measured = Arc::new(AdmissionMetrics::default());
         let admission = Admission::new(reader, Arc::clone(&authorizer), Arc::clone(&measured));
@@ -206,11 +228,12 @@ impl Parts {
             authorizer: Arc::clone(&authorizer),
             system,
         };
-        let limits = InflightLimits::new();
+        let limits = InflightLimits::new(&config.limits);
         let pipeline = Arc::new(Pipeline {
             authenticator,
             authorizer,
             limits,
+            longest: config.limits.request,
             router,
             metrics,
         });
@@ -283,26 +306,8 @@ impl RunningServer {
             server: self.endpoint.clone(),
             advertised: vec![reached],
             ca: self.pki.ca_bundle().clone(),
+            front_proxy_ca: self.pki.front_proxy_bundle().clone(),
         }
-    }
-
-    /// Looks at the serving certificate now and then and shows a renewed one to new connections.
-    fn renew_certificate(
-        &self,
-        data_dir: PathBuf,
-        settings: PkiSettings,
-        certificate: Arc<ServingCertificate>,
-    ) {
-        let renewal = async move {
-            loop {
-                tokio::time::sleep(RENEW_EVERY).await;
-                if let Err(error) = renew(&data_dir, &settings, &certificate).await {
-                    tracing::error!(error, "the serving certificate cannot be renewed");
-                }
-            }
-        };
-        self.tracker
-            .spawn(self.stop.clone().run_until_cancelled_owned(renewal));
     }
 }
 
@@ -324,21 +329,9 @@ impl std::fmt::Debug for RunningServer {
 /// The address of the service `default/kubernetes`.
 const SERVICE_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 96, 0, 1));
 
-async fn renew(
-    data_dir: &Path,
-    settings: &PkiSettings,
-    certificate: &ServingCertificate,
-) -> Result<(), String> {
-    let (data_dir, settings) = (data_dir.to_owned(), settings.clone());
-    let load = move || Pki::load_or_create(&data_dir, &settings, Timestamp::now());
-    let pki = tokio::task::spawn_blocking(load)
-        .await
-        .map_err(|error| error.to_string())?;
-    let pki = pki.map_err(|error| error.to_string())?;
-    let server = pki.server();
-    certificate
-        .replace(&server.certificate, &server.key)
-        .map_err(|error| error.to_string())
+/// The keys beside our own that verify service-account tokens.
+fn further_keys(pki: &Pki) -> Result<Vec<VerificationKey>, SigningKeyError> {
+    pki.token_keys().iter().map(VerificationKey::new).collect()
 }
 
 /// The address under which a bound one can be reached from this machine.

@@ -1,10 +1,12 @@
-//! Who is asking? A client certificate, a bootstrap token, a service-account token, or nobody.
+//! Who is asking? Somebody a front proxy vouches for, a client certificate, a bootstrap token, a service-account
+//! token, or nobody.
 //!
 //! Refuses to know: what the user may do. A credential that is wrong is an error and never turns into an
 //! anonymous request; all the client learns is that it is unauthorised.
 
 mod bearer;
 mod certificate;
+pub mod front_proxy;
 mod jwt;
 pub mod service_account;
 pub mod signing_key;
@@ -13,9 +15,15 @@ use std::sync::Arc;
 
 use http::{HeaderMap, header::AUTHORIZATION};
 use jiff::Timestamp;
-use muster_identity::Secret;
+use muster_identity::{CertificateBundle, Secret};
 
-use self::{service_account::TokenIssuer, signing_key::SigningKey};
+pub use self::certificate::ClientCertificate;
+use self::{
+    certificate::ClientTrust,
+    front_proxy::FrontProxies,
+    service_account::TokenIssuer,
+    signing_key::{SigningKey, VerificationKey},
+};
 use crate::request::{ObjectReader, UserInfo};
 
 /// The user of a request without any credential.
@@ -37,6 +45,8 @@ pub struct AuthenticationConfig {
     pub further_audiences: Vec<String>,
     /// The key that signs and verifies service-account tokens.
     pub service_account_key: SigningKey,
+    /// Further keys that verify service-account tokens: those of earlier days or of other servers.
+    pub further_keys: Vec<VerificationKey>,
     /// Whether requests without a credential are served as `system:anonymous`.
     pub allow_anonymous: bool,
 }
@@ -54,7 +64,7 @@ pub enum Unauthenticated {
         /// What is wrong with it; nothing of its content.
         detail: &'static str,
     },
-    /// The client certificate names nobody, or is out of its validity.
+    /// The client certificate is of no trusted CA, names nobody, or is out of its validity.
     #[error("the client certificate is not usable: {detail}")]
     Certificate {
         /// What is wrong with it.
@@ -83,6 +93,8 @@ pub enum Unauthenticated {
 pub struct Authenticator {
     reader: Arc<dyn ObjectReader>,
     issuer: TokenIssuer,
+    clients: ClientTrust,
+    proxies: FrontProxies,
     allow_anonymous: bool,
 }
 
@@ -93,27 +105,46 @@ impl Authenticator {
         Self {
             reader,
             issuer: TokenIssuer::new(config),
+            clients: ClientTrust::default(),
+            proxies: FrontProxies::default(),
             allow_anonymous,
         }
     }
 
-    /// Who sent a request with these headers. `peer_certificate` is the DER leaf the client showed, whose
-    /// chain the TLS layer has verified; it counts before a token. Its validity is checked again here: a
-    /// connection may outlive it.
+    /// Believes client certificates of these CAs from now on. A server believes none before.
+    pub fn trust_clients(&self, bundle: &CertificateBundle) {
+        self.clients.replace(bundle);
+    }
+
+    /// Believes front proxies with certificates of these CAs from now on. A server believes none before.
+    pub fn trust_front_proxies(&self, bundle: &CertificateBundle) {
+        self.proxies.trust(bundle);
+    }
+
+    /// Who sent a request with these headers. What a front proxy says counts before the client's certificate,
+    /// and that before a token; a good credential counts whatever is wrong with another one, as upstream's.
     ///
     /// # Errors
-    /// [`Unauthenticated`] for a credential that is not good; answer with 401.
+    /// [`Unauthenticated`] when there are credentials and none is good; answer with 401.
     pub fn authenticate(
         &self,
         headers: &HeaderMap,
-        peer_certificate: Option<&[u8]>,
+        certificate: Option<&ClientCertificate>,
         now: Timestamp,
     ) -> Result<UserInfo, Unauthenticated> {
-        if let Some(der) = peer_certificate {
-            return certificate::user(der, now).map(authenticated);
+        let mut refused = None;
+        if let Some(shown) = certificate {
+            if let Ok(Some(user)) = self.proxies.user(shown, headers, now) {
+                return Ok(authenticated(user));
+            }
+            let verified = self.clients.verify(shown, now);
+            match verified.and_then(|()| certificate::user(shown)) {
+                Ok(user) => return Ok(authenticated(user)),
+                Err(reason) => refused = Some(reason),
+            }
         }
         let Some(token) = bearer_token(headers)? else {
-            return self.anonymous();
+            return refused.map_or_else(|| self.anonymous(), Err);
         };
         let accepted = self.issuer.audiences();
         let (user, _) = self.authenticate_token(&token, accepted, now)?;
@@ -163,7 +194,9 @@ impl Authenticator {
 }
 
 fn authenticated(mut user: UserInfo) -> UserInfo {
-    if !user.is_in(AUTHENTICATED_GROUP) {
+    // A front proxy may hand on somebody who is nobody.
+    let is_nobody = user.name == ANONYMOUS || user.is_in(UNAUTHENTICATED_GROUP);
+    if !is_nobody && !user.is_in(AUTHENTICATED_GROUP) {
         user.groups.push(AUTHENTICATED_GROUP.to_owned());
     }
     user

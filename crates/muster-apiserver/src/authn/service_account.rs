@@ -2,8 +2,8 @@
 //! others can verify them (OpenID Connect discovery, JSON Web Key Set).
 //!
 //! Refuses to know: who may ask for a token. A token is good only while the account it speaks for, and the
-//! pod, node or Secret it is bound to, are still the same objects. Tokens without an end (Kubernetes' legacy
-//! Secrets) are not issued and not accepted.
+//! pod, node or Secret it is bound to, are still the same objects. Tokens without an end live in a Secret and with
+//! it (`legacy`).
 
 use jiff::{SignedDuration, Timestamp};
 use muster_identity::Secret;
@@ -14,7 +14,7 @@ use super::{
     AuthenticationConfig, Unauthenticated,
     certificate::CREDENTIAL_ID,
     jwt,
-    signing_key::{SigningKey, SigningKeyError},
+    signing_key::{SigningKey, SigningKeyError, VerificationKey},
 };
 use crate::{
     entropy::random_uuid,
@@ -22,6 +22,9 @@ use crate::{
 };
 
 mod answer;
+mod legacy;
+
+pub use legacy::LegacyGrant;
 
 /// The group of all service accounts.
 pub const GROUP: &str = "system:serviceaccounts";
@@ -61,6 +64,8 @@ pub struct TokenGrant {
     pub audiences: Vec<String>,
     /// How long it lives.
     pub life: SignedDuration,
+    /// After how long a client that still uses it should have fetched another one.
+    pub warn_after: Option<SignedDuration>,
     /// What it is bound to.
     pub bound: Option<Bound>,
 }
@@ -87,16 +92,21 @@ pub struct TokenIssuer {
     issuer: String,
     audiences: Vec<String>,
     key: SigningKey,
+    /// Every key whose tokens are believed; our own is the first.
+    believed: Vec<VerificationKey>,
 }
 
 impl TokenIssuer {
     pub(super) fn new(config: AuthenticationConfig) -> Self {
         let mut audiences = vec![config.issuer.clone()];
         audiences.extend(config.further_audiences);
+        let mut believed = vec![config.service_account_key.public().clone()];
+        believed.extend(config.further_keys);
         Self {
             issuer: config.issuer,
             audiences,
             key: config.service_account_key,
+            believed,
         }
     }
 
@@ -114,7 +124,12 @@ impl TokenIssuer {
         grant: &TokenGrant,
         now: Timestamp,
     ) -> Result<Secret<String>, SigningKeyError> {
-        let identity = |of: &ObjectIdentity| json!({"name": of.name, "uid": of.uid});
+        let identity = |of: &ObjectIdentity| {
+            if of.uid.is_empty() {
+                return json!({"name": of.name});
+            }
+            json!({"name": of.name, "uid": of.uid})
+        };
         let mut private = json!({
             "namespace": grant.namespace,
             "serviceaccount": identity(&grant.account),
@@ -136,6 +151,9 @@ impl TokenIssuer {
             &grant.audiences
         };
         let issued = now.as_second();
+        if let Some(after) = grant.warn_after {
+            private["warnafter"] = issued.saturating_add(after.as_secs()).into();
+        }
         let claims = json!({
             "iss": self.issuer,
             "sub": user_name(&grant.namespace, &grant.account.name),
@@ -146,8 +164,13 @@ impl TokenIssuer {
             "jti": random_uuid(),
             PRIVATE_CLAIMS: private,
         });
-        let header = json!({"alg": self.key.algorithm(), "kid": self.key.id()});
-        jwt::write(&header, &claims, |bytes| self.key.sign(bytes)).map(Secret::new)
+        self.signed(&claims)
+    }
+
+    fn signed(&self, claims: &Value) -> Result<Secret<String>, SigningKeyError> {
+        let public = self.key.public();
+        let header = json!({"alg": public.algorithm(), "kid": public.id()});
+        jwt::write(&header, claims, |bytes| self.key.sign(bytes)).map(Secret::new)
     }
 
     /// Whose token this is, and for which of the wanted audiences it is good.
@@ -162,6 +185,11 @@ impl TokenIssuer {
         let claims = self
             .verified_claims(token.expose())
             .map_err(|detail| refused(detail.to_owned()))?;
+        if legacy::is_one(&claims) {
+            let good_for = self.own_among(wanted).map_err(refused)?;
+            let user = legacy::living_user(&claims, token, reader).map_err(refused)?;
+            return Ok((user, good_for));
+        }
         check_times(&claims, now).map_err(|detail| refused(detail.to_owned()))?;
         let audiences = audiences_of(&claims);
         let good_for: Vec<String> = wanted
@@ -179,41 +207,67 @@ impl TokenIssuer {
     fn verified_claims(&self, token: &str) -> Result<Value, &'static str> {
         let parts = jwt::parse(token).ok_or("it is malformed")?;
         let header = |field| meta::str_at(&parts.header, &[field]);
-        // The algorithm is the key's, whatever the header says; a differing header is refused all the same.
-        if header("alg") != Some(self.key.algorithm()) || header("kid") != Some(self.key.id()) {
-            return Err("it is signed by another key");
-        }
         if parts.header.get("crit").is_some() {
             return Err("it demands extensions");
         }
-        if !self.key.verifies(parts.signed, &parts.signature) {
-            return Err("its signature does not verify");
-        }
-        if meta::str_at(&parts.claims, &["iss"]) != Some(self.issuer.as_str()) {
+        let issuer = meta::str_at(&parts.claims, &["iss"]).unwrap_or_default();
+        if issuer != self.issuer && issuer != legacy::ISSUER {
             return Err("it is of another issuer");
         }
+        // A token without the id of its key may be of any; the algorithm is the key's, whatever the header says, and a
+        // header that differs is refused.
+        let id = header("kid").filter(|id| !id.is_empty());
+        let mut fitting = self
+            .believed
+            .iter()
+            .filter(|key| id.is_none_or(|id| id == key.id()))
+            .filter(|key| header("alg") == Some(key.algorithm()))
+            .peekable();
+        if fitting.peek().is_none() {
+            return Err("it is signed by another key");
+        }
+        if !fitting.any(|key| key.verifies(parts.signed, &parts.signature)) {
+            return Err("its signature does not verify");
+        }
         Ok(parts.claims)
+    }
+
+    /// Those of the wanted audiences that mean this server.
+    fn own_among(&self, wanted: &[String]) -> Result<Vec<String>, String> {
+        let own: Vec<String> = wanted
+            .iter()
+            .filter(|wanted| self.audiences.contains(wanted))
+            .cloned()
+            .collect();
+        if own.is_empty() {
+            return Err("it is for other audiences".to_owned());
+        }
+        Ok(own)
     }
 
     /// The OpenID Connect discovery document (`/.well-known/openid-configuration`). `server` is the URL
     /// under which the keys can be fetched, without a closing slash.
     pub fn discovery_document(&self, server: &str) -> Value {
+        let mut algorithms: Vec<&str> = self.believed.iter().map(|key| key.algorithm()).collect();
+        algorithms.sort_unstable();
+        algorithms.dedup();
         json!({
             "issuer": self.issuer,
             "jwks_uri": format!("{server}/openid/v1/jwks"),
             "response_types_supported": ["id_token"],
             "subject_types_supported": ["public"],
-            "id_token_signing_alg_values_supported": [self.key.algorithm()],
+            "id_token_signing_alg_values_supported": algorithms,
         })
     }
 
     /// The JSON Web Key Set (`/openid/v1/jwks`, media type `application/jwk-set+json`).
     pub fn key_set(&self) -> Value {
-        json!({"keys": [self.key.json_web_key()]})
+        let keys = self.believed.iter().map(VerificationKey::json_web_key);
+        json!({"keys": keys.collect::<Vec<_>>()})
     }
 }
 
-/// `exp` and `nbf` are required: a token without an end is a legacy one.
+/// A token of this issuer has an end.
 fn check_times(claims: &Value, now: Timestamp) -> Result<(), &'static str> {
     let second = |claim| claims.get(claim).and_then(Value::as_i64);
     let expires = second("exp").ok_or("it has no end")?;
@@ -245,7 +299,9 @@ fn living_user(
         let text = |field| meta::str_at(claims, &[PRIVATE_CLAIMS, kind, field]).map(str::to_owned);
         Some(ObjectIdentity {
             name: text("name")?,
-            uid: text("uid")?,
+            // The node of a pod is named even where there is no Node object yet. An object without a uid is never
+            // equal to a stored one.
+            uid: text("uid").unwrap_or_default(),
         })
     };
     let account = named("serviceaccount").ok_or("it names no service account")?;
@@ -276,7 +332,9 @@ fn living_user(
     for (kind, object) in [("pod", pod), ("node", node)] {
         if let Some(object) = object {
             tell(&format!("{kind}-name"), object.name);
-            tell(&format!("{kind}-uid"), object.uid);
+            if !object.uid.is_empty() {
+                tell(&format!("{kind}-uid"), object.uid);
+            }
         }
     }
     if let Some(id) = meta::str_at(claims, &["jti"]) {
@@ -302,7 +360,7 @@ impl Living<'_> {
         let Some(object) = self.reader.get("", resource, namespace, &wanted.name) else {
             return gone("is gone");
         };
-        if meta::uid(&object) != wanted.uid {
+        if wanted.uid.is_empty() || meta::uid(&object) != wanted.uid {
             return gone("is another one now");
         }
         let cut_off = self.now.checked_sub(DELETION_GRACE).unwrap_or(self.now);

@@ -1,5 +1,5 @@
-//! The key of service-account tokens: signs and verifies with ES256, ES384 or RS256 (RFC 7518), and shows
-//! its public half as a JSON Web Key (RFC 7517).
+//! The keys of service-account tokens: one signs with ES256, ES384 or RS256 (RFC 7518), any number verify and
+//! are shown as JSON Web Keys (RFC 7517).
 //!
 //! Refuses to know: what is signed.
 
@@ -11,44 +11,61 @@ use aws_lc_rs::{
     rsa,
     signature::{
         ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED,
-        ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_2048_8192_SHA256,
-        RSA_PKCS1_SHA256, UnparsedPublicKey, VerificationAlgorithm,
+        ECDSA_P384_SHA384_FIXED_SIGNING, ECDSA_P521_SHA512_FIXED, EcdsaKeyPair,
+        RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, UnparsedPublicKey, VerificationAlgorithm,
     },
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use muster_identity::{KeyKind, PrivateKey};
+use muster_identity::{KeyKind, PrivateKey, PublicKey};
 use serde_json::{Value, json};
 
 /// A key pair for signing tokens. Cheap to clone; its `Debug` shows the id only.
 #[derive(Clone)]
 pub struct SigningKey {
     pair: Arc<Pair>,
-    id: String,
+    public: VerificationKey,
 }
 
 enum Pair {
-    Ecdsa {
-        pair: EcdsaKeyPair,
-        curve: &'static Curve,
-    },
+    Ecdsa(EcdsaKeyPair),
     Rsa(rsa::KeyPair),
 }
 
-struct Curve {
+/// A public key whose tokens are believed.
+#[derive(Clone, Debug)]
+pub struct VerificationKey {
+    kind: &'static Kind,
+    bits: Arc<[u8]>,
+    id: String,
+}
+
+#[derive(Debug)]
+struct Kind {
     algorithm: &'static str,
-    name: &'static str,
+    /// The curve's name in a JSON Web Key; `None` for RSA.
+    curve: Option<&'static str>,
     verification: &'static dyn VerificationAlgorithm,
 }
 
-static P256: Curve = Curve {
+static P256: Kind = Kind {
     algorithm: "ES256",
-    name: "P-256",
+    curve: Some("P-256"),
     verification: &ECDSA_P256_SHA256_FIXED,
 };
-static P384: Curve = Curve {
+static P384: Kind = Kind {
     algorithm: "ES384",
-    name: "P-384",
+    curve: Some("P-384"),
     verification: &ECDSA_P384_SHA384_FIXED,
+};
+static P521: Kind = Kind {
+    algorithm: "ES512",
+    curve: Some("P-521"),
+    verification: &ECDSA_P521_SHA512_FIXED,
+};
+static RSA: Kind = Kind {
+    algorithm: "RS256",
+    curve: None,
+    verification: &RSA_PKCS1_2048_8192_SHA256,
 };
 
 /// The crypto library refused the key or the operation; the key file is of no use for tokens.
@@ -56,6 +73,72 @@ static P384: Curve = Curve {
 #[error("the service account key cannot be used for {operation}")]
 pub struct SigningKeyError {
     operation: &'static str,
+}
+
+impl VerificationKey {
+    /// Takes a public key.
+    ///
+    /// # Errors
+    /// [`SigningKeyError`] when it is of a kind that tokens are not signed with.
+    pub fn new(key: &PublicKey) -> Result<Self, SigningKeyError> {
+        let kind = match key.kind() {
+            KeyKind::P256 => &P256,
+            KeyKind::P384 => &P384,
+            KeyKind::P521 => &P521,
+            KeyKind::Rsa { .. } => &RSA,
+            KeyKind::Ed25519 => {
+                return Err(SigningKeyError {
+                    operation: "verifying",
+                });
+            }
+        };
+        Ok(Self {
+            kind,
+            bits: key.key_bits().into(),
+            id: key_id(key.spki_der()),
+        })
+    }
+
+    /// The key's id in token headers: the unpadded base64url SHA-256 of its SubjectPublicKeyInfo, as
+    /// kube-apiserver has it.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The `alg` of its tokens (RFC 7518, section 3.1).
+    pub fn algorithm(&self) -> &'static str {
+        self.kind.algorithm
+    }
+
+    pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        UnparsedPublicKey::new(self.kind.verification, &self.bits)
+            .verify(message, signature)
+            .is_ok()
+    }
+
+    /// As a JSON Web Key.
+    pub fn json_web_key(&self) -> Value {
+        let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let mut key = json!({"use": "sig", "kid": self.id, "alg": self.algorithm()});
+        match self.kind.curve {
+            Some(curve) => {
+                // An uncompressed point (SEC 1, section 2.3.3): 4, x, y.
+                let point = self.bits.get(1..).unwrap_or_default();
+                let (x, y) = point.split_at(point.len() / 2);
+                key["kty"] = "EC".into();
+                key["crv"] = curve.into();
+                key["x"] = encode(x).into();
+                key["y"] = encode(y).into();
+            }
+            None => {
+                let (modulus, exponent) = rsa_numbers(&self.bits).unwrap_or_default();
+                key["kty"] = "RSA".into();
+                key["n"] = encode(modulus).into();
+                key["e"] = encode(exponent).into();
+            }
+        }
+        key
+    }
 }
 
 impl SigningKey {
@@ -69,16 +152,14 @@ impl SigningKey {
         };
         let pkcs8 = key.pkcs8_der();
         let pair = match key.kind() {
-            KeyKind::P256 => Pair::Ecdsa {
-                pair: EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.expose())
+            KeyKind::P256 => Pair::Ecdsa(
+                EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.expose())
                     .map_err(unusable)?,
-                curve: &P256,
-            },
-            KeyKind::P384 => Pair::Ecdsa {
-                pair: EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, pkcs8.expose())
+            ),
+            KeyKind::P384 => Pair::Ecdsa(
+                EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, pkcs8.expose())
                     .map_err(unusable)?,
-                curve: &P384,
-            },
+            ),
             KeyKind::Rsa { .. } => {
                 Pair::Rsa(rsa::KeyPair::from_pkcs8(pkcs8.expose()).map_err(unusable)?)
             }
@@ -90,22 +171,13 @@ impl SigningKey {
         };
         Ok(Self {
             pair: Arc::new(pair),
-            id: key_id(key.public_key().spki_der()),
+            public: VerificationKey::new(key.public_key())?,
         })
     }
 
-    /// The key's id in token headers: the unpadded base64url SHA-256 of its SubjectPublicKeyInfo, as
-    /// kube-apiserver has it.
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
-    /// The `alg` of its tokens (RFC 7518, section 3.1).
-    pub fn algorithm(&self) -> &'static str {
-        match self.pair.as_ref() {
-            Pair::Ecdsa { curve, .. } => curve.algorithm,
-            Pair::Rsa(_) => "RS256",
-        }
+    /// Its public half.
+    pub fn public(&self) -> &VerificationKey {
+        &self.public
     }
 
     pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SigningKeyError> {
@@ -114,7 +186,7 @@ impl SigningKey {
         };
         let random = SystemRandom::new();
         match self.pair.as_ref() {
-            Pair::Ecdsa { pair, .. } => {
+            Pair::Ecdsa(pair) => {
                 let signature = pair.sign(&random, message).map_err(failed)?;
                 Ok(signature.as_ref().to_vec())
             }
@@ -126,54 +198,12 @@ impl SigningKey {
             }
         }
     }
-
-    pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        let algorithm = match self.pair.as_ref() {
-            Pair::Ecdsa { curve, .. } => curve.verification,
-            Pair::Rsa(_) => &RSA_PKCS1_2048_8192_SHA256,
-        };
-        UnparsedPublicKey::new(algorithm, self.public_bytes())
-            .verify(message, signature)
-            .is_ok()
-    }
-
-    /// The public half as a JSON Web Key.
-    pub fn json_web_key(&self) -> Value {
-        let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-        let mut key = json!({"use": "sig", "kid": self.id, "alg": self.algorithm()});
-        match self.pair.as_ref() {
-            Pair::Ecdsa { pair, curve } => {
-                // An uncompressed point (SEC 1, section 2.3.3): 4, x, y.
-                let point = pair.public_key().as_ref().get(1..).unwrap_or_default();
-                let (x, y) = point.split_at(point.len() / 2);
-                key["kty"] = "EC".into();
-                key["crv"] = curve.name.into();
-                key["x"] = encode(x).into();
-                key["y"] = encode(y).into();
-            }
-            Pair::Rsa(pair) => {
-                let (modulus, exponent) =
-                    rsa_numbers(pair.public_key().as_ref()).unwrap_or_default();
-                key["kty"] = "RSA".into();
-                key["n"] = encode(modulus).into();
-                key["e"] = encode(exponent).into();
-            }
-        }
-        key
-    }
-
-    fn public_bytes(&self) -> &[u8] {
-        match self.pair.as_ref() {
-            Pair::Ecdsa { pair, .. } => pair.public_key().as_ref(),
-            Pair::Rsa(pair) => pair.public_key().as_ref(),
-        }
-    }
 }
 
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SigningKey")
-            .field("id", &self.id)
+            .field("id", &self.public.id)
             .finish_non_exhaustive()
     }
 }
@@ -236,16 +266,17 @@ mod tests {
     fn every_kind_of_key_verifies_what_it_signed_and_nothing_else() {
         for key in keys() {
             let signature = key.sign(b"message").expect("signed");
-            assert!(key.verifies(b"message", &signature), "{}", key.algorithm());
-            assert!(!key.verifies(b"massage", &signature));
-            assert!(!key.verifies(b"message", &signature[1..]));
+            let public = key.public();
+            assert!(public.verifies(b"message", &signature), "{public:?}");
+            assert!(!public.verifies(b"massage", &signature));
+            assert!(!public.verifies(b"message", &signature[1..]));
         }
     }
 
     #[test]
     fn the_json_web_key_verifies_signatures_too() {
         for key in keys() {
-            let web = key.json_web_key();
+            let web = key.public().json_web_key();
             let number = |field: &str| {
                 URL_SAFE_NO_PAD
                     .decode(web[field].as_str().unwrap_or_default())
@@ -265,7 +296,7 @@ mod tests {
                 }
             };
             assert!(verified.is_ok(), "{web}");
-            assert_eq!(web["kid"], key.id());
+            assert_eq!(web["kid"], key.public().id());
         }
     }
 
@@ -287,7 +318,7 @@ mod tests {
         let key = &keys()[0];
         assert_eq!(
             format!("{key:?}"),
-            format!("SigningKey {{ id: {:?}, .. }}", key.id())
+            format!("SigningKey {{ id: {:?}, .. }}", key.public().id())
         );
     }
 }

@@ -1,11 +1,14 @@
 //! Every way to be somebody, every way to be refused, and that a bad credential is never nobody.
 
+use std::collections::BTreeMap;
+
 use http::HeaderValue;
 use jiff::SignedDuration;
 use muster_identity::{
     BootstrapToken, BootstrapTokenSecret, CertificateAuthority, PrivateKey, Subject,
     pki::IssueRequest, token::Expiration,
 };
+use parking_lot::Mutex;
 use rstest::rstest;
 use serde_json::Value;
 
@@ -24,9 +27,28 @@ fn authenticator(objects: impl IntoIterator<Item = Value>, allow_anonymous: bool
         issuer: "https://kubernetes.default.svc.cluster.local".into(),
         further_audiences: vec![],
         service_account_key: SigningKey::new(&key).expect("usable"),
+        further_keys: vec![],
         allow_anonymous,
     };
-    Authenticator::new(config, Objects::of(objects))
+    let authenticator = Authenticator::new(config, Objects::of(objects));
+    authenticator.trust_clients(&authority("ca").certificate().clone().into());
+    authenticator.trust_front_proxies(&authority("proxies").certificate().clone().into());
+    authenticator
+}
+
+/// One CA per name, the same in every test.
+fn authority(name: &str) -> CertificateAuthority {
+    static AUTHORITIES: Mutex<BTreeMap<String, CertificateAuthority>> = Mutex::new(BTreeMap::new());
+    let make = || {
+        let life = SignedDuration::from_hours(9999);
+        CertificateAuthority::new_self_signed(name, now(), life, &mut system_entropy())
+            .expect("a CA")
+    };
+    let mut authorities = AUTHORITIES.lock();
+    authorities
+        .entry(name.to_owned())
+        .or_insert_with(make)
+        .clone()
 }
 
 fn bearer(token: &str) -> HeaderMap {
@@ -48,21 +70,18 @@ fn stored(change: impl FnOnce(&mut BootstrapTokenSecret)) -> Value {
     secret.to_object()
 }
 
-fn certificate(subject: Subject, life: SignedDuration) -> Vec<u8> {
+fn certificate(subject: Subject, life: SignedDuration) -> ClientCertificate {
+    certificate_of("ca", subject, life)
+}
+
+fn certificate_of(ca: &str, subject: Subject, life: SignedDuration) -> ClientCertificate {
     let mut entropy = system_entropy();
-    let ca = CertificateAuthority::new_self_signed(
-        "ca",
-        now(),
-        SignedDuration::from_hours(9999),
-        &mut entropy,
-    )
-    .expect("a CA");
     let key = PrivateKey::generate(&mut entropy).expect("a key");
     let request = IssueRequest::client(subject, key.public_key().clone(), life);
-    ca.issue(&request, now(), &mut entropy)
-        .expect("issued")
-        .der()
-        .to_vec()
+    let issued = authority(ca)
+        .issue(&request, now(), &mut entropy)
+        .expect("issued");
+    ClientCertificate::from_chain([issued.der()]).expect("a chain")
 }
 
 #[test]
@@ -109,10 +128,109 @@ fn a_certificate_that_ended_on_an_open_connection_is_refused() {
 fn a_certificate_without_a_name_or_shape_is_nobody() {
     let authenticator = authenticator([], true);
     let nameless = certificate(Subject::new("", ["g"]), SignedDuration::from_hours(1));
-    for der in [nameless.as_slice(), b"not a certificate", b""] {
-        let refused = authenticator.authenticate(&HeaderMap::new(), Some(der), now());
+    let shapeless = |der: &[u8]| ClientCertificate::from_chain([der]).expect("a chain");
+    for shown in [nameless, shapeless(b"not a certificate"), shapeless(b"")] {
+        let refused = authenticator.authenticate(&HeaderMap::new(), Some(&shown), now());
         assert!(matches!(refused, Err(Unauthenticated::Certificate { .. })));
     }
+    assert!(ClientCertificate::from_chain([]).is_none());
+}
+
+#[test]
+fn a_certificate_of_a_strange_ca_is_refused_and_a_good_token_beside_it_counts() {
+    let authenticator = authenticator([stored(|_| {})], true);
+    let subject = Subject::new("kubernetes-admin", ["system:masters"]);
+    let shown = certificate_of("strange", subject, SignedDuration::from_hours(1));
+    let refused = authenticator.authenticate(&HeaderMap::new(), Some(&shown), now());
+    assert!(matches!(refused, Err(Unauthenticated::Certificate { .. })));
+    let user = authenticator.authenticate(&bearer(TOKEN), Some(&shown), now());
+    assert_eq!(user.expect("a user").name, "system:bootstrap:abcdef");
+}
+
+#[test]
+fn a_ca_that_is_trusted_or_not_any_more_counts_at_once_on_open_connections() {
+    let authenticator = authenticator([], true);
+    let subject = || Subject::new("u", [""; 0]);
+    let old = certificate(subject(), SignedDuration::from_hours(1));
+    let new = certificate_of("next", subject(), SignedDuration::from_hours(1));
+    let is_good = |shown| {
+        authenticator
+            .authenticate(&HeaderMap::new(), Some(shown), now())
+            .is_ok()
+    };
+    assert_eq!((is_good(&old), is_good(&new)), (true, false));
+    let ca = |name| authority(name).certificate().clone();
+    authenticator.trust_clients(&vec![ca("ca"), ca("next")].into());
+    assert_eq!((is_good(&old), is_good(&new)), (true, true));
+    authenticator.trust_clients(&ca("next").into());
+    assert_eq!((is_good(&old), is_good(&new)), (false, true));
+}
+
+fn remote() -> HeaderMap {
+    let pairs = [
+        ("X-Remote-User", "jane"),
+        ("X-Remote-Uid", "u-1"),
+        ("X-Remote-Group", "team-a"),
+        ("X-Remote-Group", "team-b"),
+        ("X-Remote-Extra-Acme.com%2fScopes", "view"),
+        ("X-Remote-Extra-acme.com%2fscopes", "edit"),
+    ];
+    let mut headers = HeaderMap::new();
+    for (name, value) in pairs {
+        let name: http::HeaderName = name.parse().expect("a name");
+        headers.append(name, HeaderValue::from_static(value));
+    }
+    headers
+}
+
+#[test]
+fn a_front_proxy_says_whom_it_speaks_for() {
+    let proxy = Subject::new("front-proxy-client", [""; 0]);
+    let shown = certificate_of("proxies", proxy, SignedDuration::from_hours(1));
+    let authenticator = authenticator([], true);
+    let user = authenticator
+        .authenticate(&remote(), Some(&shown), now())
+        .expect("a user");
+    assert_eq!((user.name.as_str(), user.uid.as_str()), ("jane", "u-1"));
+    assert_eq!(user.groups, ["team-a", "team-b", "system:authenticated"]);
+    assert_eq!(user.extra["acme.com/scopes"], ["view", "edit"]);
+
+    let mut nobody = HeaderMap::new();
+    nobody.insert("x-remote-user", HeaderValue::from_static(ANONYMOUS));
+    nobody.insert(
+        "x-remote-group",
+        HeaderValue::from_static("system:unauthenticated"),
+    );
+    let user = authenticator.authenticate(&nobody, Some(&shown), now());
+    assert_eq!(user, Ok(UserInfo::new(ANONYMOUS, [UNAUTHENTICATED_GROUP])));
+
+    // A proxy that names nobody is not somebody itself.
+    let refused = authenticator.authenticate(&HeaderMap::new(), Some(&shown), now());
+    assert!(matches!(refused, Err(Unauthenticated::Certificate { .. })));
+}
+
+#[rstest]
+#[case("proxies", "somebody-else")]
+#[case("strange", "front-proxy-client")]
+fn who_is_no_front_proxy_cannot_speak_for_others(#[case] ca: &str, #[case] name: &str) {
+    let shown = certificate_of(
+        ca,
+        Subject::new(name, [""; 0]),
+        SignedDuration::from_hours(1),
+    );
+    let refused = authenticator([], true).authenticate(&remote(), Some(&shown), now());
+    assert!(matches!(refused, Err(Unauthenticated::Certificate { .. })));
+}
+
+#[test]
+fn headers_of_a_front_proxy_from_anybody_else_are_nothing() {
+    let authenticator = authenticator([], true);
+    let user = authenticator.authenticate(&remote(), None, now());
+    assert_eq!(user.expect("a user").name, ANONYMOUS);
+    let subject = Subject::new("front-proxy-client", [""; 0]);
+    let shown = certificate(subject, SignedDuration::from_hours(1));
+    let user = authenticator.authenticate(&remote(), Some(&shown), now());
+    assert_eq!(user.expect("a user").name, "front-proxy-client");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use muster_machinery::KUBERNETES_VERSION;
 use serde_json::{Value, json};
 
 use super::policy;
+use crate::authn::front_proxy;
 
 /// What the objects are made from.
 #[derive(Clone, Debug)]
@@ -33,6 +34,8 @@ pub struct BootstrapSettings {
     pub advertised: Vec<SocketAddr>,
     /// What clients are to trust.
     pub ca: CertificateBundle,
+    /// The CAs of proxies that may speak for others.
+    pub front_proxy_ca: CertificateBundle,
 }
 
 /// Every object of a fresh cluster, in an order in which it can be created: namespaces first.
@@ -237,9 +240,19 @@ fn kubelet_config(settings: &BootstrapSettings) -> Value {
     )
 }
 
-/// How extension API servers are to authenticate callers: by our CA. No proxy stands in front of this server.
+/// How extension API servers are to authenticate callers: clients by our CA, and those for whom our front proxy
+/// speaks by the headers in which it does. Lists are JSON in a string, as upstream has them.
 fn extension_authentication(settings: &BootstrapSettings) -> Value {
-    let data = json!({"client-ca-file": settings.ca.to_pem()});
+    let list = |only: &str| json!([only]).to_string();
+    let data = json!({
+        "client-ca-file": settings.ca.to_pem(),
+        "requestheader-allowed-names": list(front_proxy::ALLOWED_NAME),
+        "requestheader-client-ca-file": settings.front_proxy_ca.to_pem(),
+        "requestheader-extra-headers-prefix": list(front_proxy::EXTRA_PREFIX),
+        "requestheader-group-headers": list(front_proxy::GROUP_HEADER),
+        "requestheader-uid-headers": list(front_proxy::UID_HEADER),
+        "requestheader-username-headers": list(front_proxy::USER_HEADER),
+    });
     config_map("kube-system", "extension-apiserver-authentication", &data)
 }
 

@@ -15,11 +15,14 @@ use jiff::{SignedDuration, Timestamp};
 use muster_identity::{
     Certificate, CertificateAuthority, CertificateBundle, Endpoint, PrivateKey, Subject,
     SubjectAltNames,
-    pki::{AuthorityError, CLUSTER_CA_NAME, CertificateError, IssueRequest, KeyError},
+    pki::{AuthorityError, CLUSTER_CA_NAME, CertificateError, IssueRequest, KeyError, PublicKey},
 };
 
 use super::{access_files, write};
-use crate::entropy::system_entropy;
+use crate::{authn::front_proxy, entropy::system_entropy};
+
+/// The common name of the CA of front proxies (kubeadm's).
+const FRONT_PROXY_CA_NAME: &str = "front-proxy-ca";
 
 const YEAR: SignedDuration = SignedDuration::from_hours(365 * 24);
 /// kubeadm's `caCertificateValidityPeriod`: ten years of 365 days.
@@ -45,7 +48,7 @@ pub struct PkiSettings {
 /// A certificate and its key.
 #[derive(Clone, Debug)]
 pub struct Credential {
-    /// The certificate, signed by the cluster's CA.
+    /// The certificate, signed by one of the cluster's CAs.
     pub certificate: Certificate,
     /// Its private key.
     pub key: PrivateKey,
@@ -58,7 +61,10 @@ pub struct Pki {
     bundle: CertificateBundle,
     server: Credential,
     kubelet_client: Credential,
+    front_proxy_bundle: CertificateBundle,
+    front_proxy_client: Credential,
     service_account_key: PrivateKey,
+    token_keys: Vec<PublicKey>,
     data_dir: PathBuf,
 }
 
@@ -138,19 +144,30 @@ impl Pki {
             write::directory(path, mode).map_err(io_error("make the directory", path))?;
         }
         let store = Store { folder, now };
-        let (authority, bundle) = store.authority()?;
+        let (authority, bundle) = store.authority("ca", CLUSTER_CA_NAME)?;
+        let (front_proxy, front_proxy_bundle) =
+            store.authority("front-proxy-ca", FRONT_PROXY_CA_NAME)?;
         let server = store.credential(&authority, "apiserver", &server_request(settings))?;
         let kubelet_client = store.credential(
             &authority,
             "apiserver-kubelet-client",
             &Wanted::client("kube-apiserver-kubelet-client", []),
         )?;
+        let front_proxy_client = store.credential(
+            &front_proxy,
+            "front-proxy-client",
+            &Wanted::client(front_proxy::ALLOWED_NAME, []),
+        )?;
+        let service_account_key = store.key_or_new(&store.folder.join("sa.key"))?;
         let pki = Self {
             authority,
             bundle,
             server,
             kubelet_client,
-            service_account_key: store.service_account_key()?,
+            front_proxy_bundle,
+            front_proxy_client,
+            token_keys: store.token_keys(&service_account_key)?,
+            service_account_key,
             data_dir: data_dir.to_owned(),
         };
         access_files::write_all(&pki, settings, now)?;
@@ -175,6 +192,21 @@ impl Pki {
     /// The client certificate with which the API server calls kubelets.
     pub fn kubelet_client(&self) -> &Credential {
         &self.kubelet_client
+    }
+
+    /// Every certificate in `front-proxy-ca.crt`: whose clients may say in whose name they ask.
+    pub fn front_proxy_bundle(&self) -> &CertificateBundle {
+        &self.front_proxy_bundle
+    }
+
+    /// The client certificate with which this server stands in front of extension API servers.
+    pub fn front_proxy_client(&self) -> &Credential {
+        &self.front_proxy_client
+    }
+
+    /// Further keys that verify service-account tokens: those in `sa.pub` beside our own.
+    pub fn token_keys(&self) -> &[PublicKey] {
+        &self.token_keys
     }
 
     /// The key that signs service-account tokens.
@@ -287,9 +319,14 @@ struct Store {
 }
 
 impl Store {
-    fn authority(&self) -> Result<(CertificateAuthority, CertificateBundle), PkiError> {
-        let certificate_path = self.folder.join("ca.crt");
-        let key_path = self.folder.join("ca.key");
+    /// The CA `NAME.crt` with `NAME.key`, made when it is not there.
+    fn authority(
+        &self,
+        name: &str,
+        common_name: &str,
+    ) -> Result<(CertificateAuthority, CertificateBundle), PkiError> {
+        let certificate_path = self.folder.join(format!("{name}.crt"));
+        let key_path = self.folder.join(format!("{name}.key"));
         let key = read(&key_path)?;
         if let Some(pem) = read(&certificate_path)? {
             let Some(key) = key else {
@@ -314,7 +351,7 @@ impl Store {
         let key = self.key_or_new(&key_path)?;
         let made = CertificateAuthority::self_signed_with(
             key,
-            CLUSTER_CA_NAME,
+            common_name,
             self.now,
             CA_LIFE,
             &mut system_entropy(),
@@ -353,14 +390,18 @@ impl Store {
         Ok(issued)
     }
 
-    fn service_account_key(&self) -> Result<PrivateKey, PkiError> {
-        let key = self.key_or_new(&self.folder.join("sa.key"))?;
-        let public = self.folder.join("sa.pub");
-        // It may hold the keys of other servers too: what is there is left alone.
-        if read(&public)?.is_none() {
-            put(&public, key.public_key().to_pem().as_bytes(), write::PUBLIC)?;
-        }
-        Ok(key)
+    /// The keys in `sa.pub` that are not our own. It may hold those of other servers, and of our own past: what
+    /// is there is left alone.
+    fn token_keys(&self, own: &PrivateKey) -> Result<Vec<PublicKey>, PkiError> {
+        let path = self.folder.join("sa.pub");
+        let Some(text) = read(&path)? else {
+            put(&path, own.public_key().to_pem().as_bytes(), write::PUBLIC)?;
+            return Ok(Vec::new());
+        };
+        let mut keys =
+            PublicKey::all_from_pem(&text).map_err(|source| PkiError::Key { path, source })?;
+        keys.retain(|key| key != own.public_key());
+        Ok(keys)
     }
 
     fn key_or_new(&self, path: &Path) -> Result<PrivateKey, PkiError> {

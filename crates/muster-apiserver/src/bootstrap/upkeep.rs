@@ -33,7 +33,10 @@ pub fn brought_up_to_date(stored: &Value, wanted: &Value) -> Value {
             take(&mut object, wanted, &["data", "kubeconfig"]);
         }
         ("ConfigMap", "kube-system", "extension-apiserver-authentication") => {
-            take(&mut object, wanted, &["data", "client-ca-file"]);
+            let keys = meta::at(wanted, &["data"]).and_then(Value::as_object);
+            for key in keys.into_iter().flat_map(|data| data.keys()) {
+                take(&mut object, wanted, &["data", key]);
+            }
         }
         _ => {}
     }

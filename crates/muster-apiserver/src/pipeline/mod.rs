@@ -1,12 +1,16 @@
-//! The way of a request, as one list: panic guard, request id, attributes, authentication, impersonation,
+//! The way of a request, as one list: panic guard, request id, attributes, time limit, authentication, impersonation,
 //! in-flight limit, authorisation, routing. A request is refused at the first stage that can.
 //!
 //! Refuses to know: sockets, and what the stages decide by. Refusals become answers at the end of this list
 //! and nowhere else.
 
+mod deprecation;
+mod lane;
 mod limit;
+mod time_limit;
 
 use std::{
+    net::SocketAddr,
     panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
@@ -20,12 +24,12 @@ use muster_machinery::status::{AccessAttributes, Status};
 pub(crate) use limit::InflightLimits;
 
 use crate::{
-    authn::Authenticator,
+    authn::{Authenticator, ClientCertificate},
     authz::{Authorizer, Decision},
     entropy::random_uuid,
     notes::Notes,
     registry::Refusal,
-    request::{RequestInfo, UserInfo},
+    request::{RequestInfo, UserInfo, Verb},
     route::{Authorised, RequestBody, Router, negotiated},
     system::Metrics,
     wire::{Negotiated, Response, ResponseBody, refusal_response, warn},
@@ -35,19 +39,28 @@ const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 /// The longest audit id that is taken over from a client.
 const MAX_AUDIT_ID: usize = 64;
 
-/// How long a request may take (kube-apiserver's default). A watch has begun by then, and goes on.
-const REQUEST_LIFE: Duration = Duration::from_secs(60);
-
 /// Where a request comes from.
 #[derive(Clone, Debug)]
 pub(crate) enum Caller {
-    /// From the network, with the verified certificate of the client if it showed one.
+    /// From the network, with the certificate of the client if it showed one.
     Remote {
-        /// The leaf, DER.
-        certificate: Option<Arc<[u8]>>,
+        /// The certificate, which nobody has judged yet.
+        certificate: Option<Arc<ClientCertificate>>,
+        /// Where the client is.
+        address: SocketAddr,
     },
     /// From this process, in the name of a user.
     Local(Arc<UserInfo>),
+}
+
+impl Caller {
+    /// Where the caller is, if not here.
+    pub(crate) fn ip(&self) -> Option<std::net::IpAddr> {
+        match self {
+            Self::Remote { address, .. } => Some(address.ip()),
+            Self::Local(_) => None,
+        }
+    }
 }
 
 /// The stages and what they go by.
@@ -55,6 +68,8 @@ pub(crate) struct Pipeline {
     pub(crate) authenticator: Arc<Authenticator>,
     pub(crate) authorizer: Arc<Authorizer>,
     pub(crate) limits: InflightLimits,
+    /// The longest that a request may take.
+    pub(crate) longest: Duration,
     pub(crate) router: Router,
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -103,8 +118,9 @@ impl Pipeline {
         caller: &Caller,
         notes: &Arc<Notes>,
     ) -> Result<Response, Refusal> {
+        let limit = time_limit::of(info, request.uri().query(), self.longest)?;
         let stages = AssertUnwindSafe(self.stages(request, info, caller, notes)).catch_unwind();
-        match tokio::time::timeout(REQUEST_LIFE, stages).await {
+        match tokio::time::timeout(limit, stages).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_panic)) => {
                 tracing::error!(path = info.path, "a request handler panicked");
@@ -128,8 +144,15 @@ impl Pipeline {
         let (parts, body) = request.into_parts();
         let user = self.authenticate(&parts.headers, caller, now)?;
         let user = self.authorizer.acting_user(user, &parts.headers)?;
-        let _place = self.limits.enter(&user, info).await?;
+        let _place = self.limits.enter(&user, info, caller.ip()).await?;
         self.authorize(&user, info)?;
+        let watching = match info.verb {
+            Verb::Watch => Some(self.limits.begin_watch(&user)?),
+            _ => None,
+        };
+        if let Some(warning) = deprecation::warning(info) {
+            notes.warn(&warning);
+        }
         let authorised = Authorised {
             user,
             info: info.clone(),
@@ -140,7 +163,11 @@ impl Pipeline {
             now,
             notes: Arc::clone(notes),
         };
-        self.router.route(authorised).await
+        let answer = self.router.route(authorised).await?;
+        Ok(match watching {
+            Some(watching) => watching.until_it_ends(answer),
+            None => answer,
+        })
     }
 
     fn authenticate(
@@ -151,7 +178,7 @@ impl Pipeline {
     ) -> Result<UserInfo, Refusal> {
         let certificate = match caller {
             Caller::Local(user) => return Ok(UserInfo::clone(user)),
-            Caller::Remote { certificate } => certificate.as_deref(),
+            Caller::Remote { certificate, .. } => certificate.as_deref(),
         };
         self.authenticator
             .authenticate(headers, certificate, now)

@@ -29,6 +29,7 @@ fn ask(target: &str, spec: Value, user: &UserInfo) -> Result<Value, Box<Status>>
         issuer: "https://issuer".into(),
         further_audiences: vec![],
         service_account_key: SigningKey::new(&key).expect("usable"),
+        further_keys: vec![],
         allow_anonymous: true,
     };
     let authenticator = Authenticator::new(config, reader.clone());

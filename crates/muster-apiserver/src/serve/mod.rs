@@ -2,6 +2,7 @@
 //!
 //! Refuses to know: what requests ask for.
 
+mod activity;
 mod connection;
 mod listener;
 mod local;
@@ -9,5 +10,5 @@ mod tls;
 
 pub(crate) use listener::{bind, serve};
 pub use local::LocalService;
+pub(crate) use tls::ServingTls;
 pub use tls::TlsError;
-pub(crate) use tls::{ServingCertificate, server_config};

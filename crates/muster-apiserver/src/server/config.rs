@@ -12,6 +12,7 @@ use std::{
 use muster_identity::Endpoint;
 use muster_storage::{Store, StoreError};
 
+use super::Limits;
 use crate::{authn::signing_key::SigningKeyError, bootstrap::PkiError, serve::TlsError};
 
 /// What a server is made from.
@@ -36,6 +37,8 @@ pub struct Config {
     pub dns_domain: String,
     /// Whether requests without a credential are served as `system:anonymous`; kubeadm's discovery needs it.
     pub allow_anonymous: bool,
+    /// How much clients may take.
+    pub limits: Limits,
 }
 
 impl Config {
@@ -51,6 +54,7 @@ impl Config {
             cluster_name: "kubernetes".to_owned(),
             dns_domain: "cluster.local".to_owned(),
             allow_anonymous: true,
+            limits: Limits::default(),
         }
     }
 }

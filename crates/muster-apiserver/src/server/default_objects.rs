@@ -9,6 +9,7 @@ use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use muster_machinery::{meta, status::Reason};
 use serde_json::Value;
+use tokio::sync::watch;
 
 use super::StartError;
 use crate::{
@@ -46,25 +47,37 @@ pub(super) async fn make_default_objects(
     Ok(())
 }
 
-/// Makes the first namespaces and the server's own service again whenever somebody has deleted them, as
-/// kube-apiserver does (`systemnamespaces`, `kubernetesservice`); other objects may stay deleted.
+/// Makes the first namespaces and the server's own service again whenever somebody has deleted them, and keeps
+/// true what the server tells others about whom to trust, as kube-apiserver does (`systemnamespaces`,
+/// `kubernetesservice`, `clusterauthenticationtrust`). Other objects may stay deleted until what is `wanted` changes.
 pub(super) async fn keep_default_objects(
     registry: Arc<Registry>,
     catalogue: Arc<ResourceCatalogue>,
-    mut objects: Vec<Value>,
+    mut wanted: watch::Receiver<Arc<Vec<Value>>>,
 ) {
-    objects.retain(|object| {
-        let own_service = ("default", "kubernetes");
-        meta::kind(object) == "Namespace"
-            || (meta::namespace(object), meta::name(object)) == own_service
-    });
     loop {
-        tokio::time::sleep(KEEP_EVERY).await;
-        let made = make_default_objects(&registry, &catalogue, objects.clone()).await;
+        let is_new = tokio::time::timeout(KEEP_EVERY, wanted.changed()).await;
+        let mut objects = wanted.borrow_and_update().to_vec();
+        if is_new.is_err() {
+            objects.retain(is_kept);
+        }
+        let made = make_default_objects(&registry, &catalogue, objects).await;
         if let Err(error) = made {
             tracing::warn!(%error, "the cluster's first objects cannot be kept");
         }
+        if matches!(is_new, Ok(Err(_))) {
+            // Whoever says what is wanted is gone: the server ends.
+            return;
+        }
     }
+}
+
+/// Whether a cluster cannot do without the object.
+fn is_kept(object: &Value) -> bool {
+    let place = (meta::namespace(object), meta::name(object));
+    meta::kind(object) == "Namespace"
+        || place == ("default", "kubernetes")
+        || place == ("kube-system", "extension-apiserver-authentication")
 }
 
 async fn make_default(

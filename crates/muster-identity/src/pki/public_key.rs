@@ -14,6 +14,8 @@ use super::{KeyError, key_der};
 /// Smallest and largest RSA modulus, in bits.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
+const LABEL: &str = "PUBLIC KEY";
+
 /// The kind of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeyKind {
@@ -82,14 +84,28 @@ impl PublicKey {
         &self.spki
     }
 
-    /// The bits inside the SubjectPublicKeyInfo.
-    pub(super) fn key_bits(&self) -> &[u8] {
+    /// The bits inside the SubjectPublicKeyInfo: an uncompressed point (SEC 1), a DER `RSAPublicKey` (RFC 8017) or
+    /// the 32 bytes of Ed25519 (RFC 8032).
+    pub fn key_bits(&self) -> &[u8] {
         &self.bits
+    }
+
+    /// Reads every block `PUBLIC KEY` of a PEM text, in order; other blocks are skipped.
+    ///
+    /// # Errors
+    /// [`KeyError::Pem`] for broken PEM, else as [`Self::from_spki_der`] for the first key that cannot be used.
+    pub fn all_from_pem(text: &[u8]) -> Result<Vec<Self>, KeyError> {
+        super::pem::parse(text)
+            .map_err(KeyError::Pem)?
+            .iter()
+            .filter(|block| block.label == LABEL)
+            .map(|block| Self::from_spki_der(block.der.expose()))
+            .collect()
     }
 
     /// PEM `PUBLIC KEY`.
     pub fn to_pem(&self) -> String {
-        super::pem::encode("PUBLIC KEY", &self.spki)
+        super::pem::encode(LABEL, &self.spki)
     }
 
     /// Verifies a signature made with [`PrivateKey::sign`](super::PrivateKey::sign).

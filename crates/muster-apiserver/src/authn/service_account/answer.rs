@@ -13,6 +13,10 @@ use crate::request::ObjectReader;
 const DEFAULT_SECONDS: i64 = 3_600;
 const LEAST_SECONDS: i64 = 600;
 const MOST_SECONDS: i64 = 1 << 32;
+/// The life that admission writes into the volumes of pods (upstream's `WarnOnlyBoundTokenExpirationSeconds`).
+const WARN_ONLY: SignedDuration = SignedDuration::from_secs(3_607);
+/// How long such a token is good all the same (upstream's `ExpirationExtensionSeconds`).
+const EXTENDED: SignedDuration = SignedDuration::from_hours(24 * 365);
 
 impl TokenIssuer {
     /// Mints the token that `request` asks for on behalf of the service account `namespace/name`.
@@ -28,7 +32,17 @@ impl TokenIssuer {
         request: &Value,
         now: Timestamp,
     ) -> Result<Value, Box<Status>> {
+        check_names(request, namespace, name)?;
         let account = find(reader, "serviceaccounts", Some(namespace), name)?;
+        let wanted_uid = meta::uid(request);
+        if !wanted_uid.is_empty() && wanted_uid != meta::uid(&account) {
+            let why = format!(
+                "the UID in the token request ({wanted_uid}) does not match the UID of the service account ({})",
+                meta::uid(&account)
+            );
+            let resource = GroupResource::new("authentication.k8s.io", "TokenRequest");
+            return Err(Box::new(Status::conflict_because(resource, name, &why)));
+        }
         let life = life(request, name)?;
         let bound = bound(reader, namespace, name, request)?;
         let wanted = meta::items(request, &["spec", "audiences"])
@@ -38,6 +52,9 @@ impl TokenIssuer {
         if audiences.is_empty() {
             audiences = self.audiences().to_vec();
         }
+        // Clients from before bound tokens may not fetch a new one in time: what they mount lives longer than it says.
+        let is_own = audiences.iter().all(|one| self.audiences().contains(one));
+        let extends = matches!(bound, Some(Bound::Pod { .. })) && life == WARN_ONLY && is_own;
         let grant = TokenGrant {
             namespace: namespace.to_owned(),
             account: ObjectIdentity {
@@ -45,7 +62,8 @@ impl TokenIssuer {
                 uid: meta::uid(&account).to_owned(),
             },
             audiences,
-            life,
+            life: if extends { EXTENDED } else { life },
+            warn_after: extends.then_some(life),
             bound,
         };
         let token = self.mint(&grant, now).map_err(|error| {
@@ -58,7 +76,8 @@ impl TokenIssuer {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenRequest",
             "metadata": {
-                "name": name, "namespace": namespace, "creationTimestamp": meta::format_time(now),
+                "name": name, "namespace": namespace, "uid": grant.account.uid,
+                "creationTimestamp": meta::format_time(now),
             },
             "spec": {
                 "audiences": grant.audiences,
@@ -85,6 +104,23 @@ fn find(
     reader
         .get("", resource, namespace, name)
         .ok_or_else(|| Box::new(Status::not_found(GroupResource::new("", resource), name)))
+}
+
+/// A body may name its service account, but no other one.
+fn check_names(request: &Value, namespace: &str, name: &str) -> Result<(), Box<Status>> {
+    let parts = [
+        ("name", meta::name(request), name),
+        ("namespace", meta::namespace(request), namespace),
+    ];
+    for (part, given, wanted) in parts {
+        if !given.is_empty() && given != wanted {
+            let why = format!("must match the service account {part} if specified");
+            let error = FieldError::invalid(format!("metadata.{part}"), given.into(), why);
+            let (group, kind) = ("authentication.k8s.io", "TokenRequest");
+            return Err(Box::new(Status::invalid(group, kind, name, &[error])));
+        }
+    }
+    Ok(())
 }
 
 fn life(request: &Value, name: &str) -> Result<SignedDuration, Box<Status>> {
@@ -165,12 +201,12 @@ fn bound(
     }))
 }
 
-/// The pod's node, for information only; without a Node object there is no uid to tell.
+/// The pod's node, for information only; without a Node object there is only its name to tell.
 fn node_of(reader: &dyn ObjectReader, pod: &Value) -> Option<ObjectIdentity> {
     let name = meta::str_at(pod, &["spec", "nodeName"]).filter(|name| !name.is_empty())?;
-    let node = reader.get("", "nodes", None, name)?;
+    let node = reader.get("", "nodes", None, name);
     Some(ObjectIdentity {
         name: name.to_owned(),
-        uid: meta::uid(&node).to_owned(),
+        uid: node.map_or_else(String::new, |node| meta::uid(&node).to_owned()),
     })
 }

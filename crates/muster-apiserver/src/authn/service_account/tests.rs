@@ -19,6 +19,7 @@ fn issuer() -> TokenIssuer {
         issuer: ISSUER.into(),
         further_audiences: vec!["api".into()],
         service_account_key: SigningKey::new(&key).expect("usable"),
+        further_keys: vec![],
         allow_anonymous: true,
     })
 }
@@ -48,6 +49,7 @@ fn grant(bound: Option<Bound>) -> TokenGrant {
         account: identity("robot"),
         audiences: vec![],
         life: SignedDuration::from_hours(1),
+        warn_after: None,
         bound,
     }
 }
@@ -219,7 +221,7 @@ fn claims_that_do_not_fit_are_refused_though_the_signature_is_right() {
     ));
     assert!(
         !good(&|_, claims| claims["exp"] = Value::Null),
-        "legacy tokens have no end"
+        "a token of this issuer has an end"
     );
     assert!(!good(&|_, claims| claims["aud"] = Value::Null));
     assert!(!good(&|_, claims| claims["kubernetes.io"] = Value::Null));
@@ -260,7 +262,7 @@ fn the_documents_let_others_verify() {
         json!(["ES256"])
     );
     let keys = issuer.key_set();
-    assert_eq!(keys["keys"][0]["kid"], issuer.key.id());
+    assert_eq!(keys["keys"][0]["kid"], issuer.key.public().id());
     assert_eq!(keys["keys"][0]["crv"], "P-256");
 }
 
@@ -324,7 +326,107 @@ fn a_token_bound_to_a_pod_tells_the_node_too() {
         claims["kubernetes.io"]["node"],
         json!({"name": "n", "uid": "n-uid"})
     );
-    assert_eq!(claims["exp"].as_i64(), Some(now().as_second() + 3607));
+    // Its holder is told of an hour, and may be late.
+    assert_eq!(
+        answer["status"]["expirationTimestamp"],
+        "2026-11-21T09:00:07Z"
+    );
+    let private = &claims["kubernetes.io"];
+    assert_eq!(
+        private["warnafter"].as_i64(),
+        Some(now().as_second() + 3607)
+    );
+    let year = 365 * 24 * 3600;
+    assert_eq!(claims["exp"].as_i64(), Some(now().as_second() + year));
+}
+
+#[test]
+fn only_the_life_that_admission_writes_is_extended() {
+    let reference = json!({"apiVersion": "v1", "kind": "Pod", "name": "p"});
+    for spec in [
+        json!({"boundObjectRef": reference, "expirationSeconds": 3608}),
+        json!({"boundObjectRef": reference, "expirationSeconds": 3607, "audiences": ["vault"]}),
+        json!({"expirationSeconds": 3607}),
+    ] {
+        let answer = ask(spec).expect("answered");
+        let token = answer["status"]["token"].as_str().expect("a token");
+        let claims = jwt::parse(token).expect("a token").claims;
+        assert!(claims["exp"].as_i64() <= Some(now().as_second() + 3608));
+        assert_eq!(claims["kubernetes.io"].get("warnafter"), None);
+    }
+}
+
+#[rstest]
+#[case(json!({"name": "other"}), 422)]
+#[case(json!({"namespace": "other"}), 422)]
+#[case(json!({"uid": "other"}), 409)]
+#[case(json!({"name": "robot", "namespace": "default", "uid": "robot-uid"}), 0)]
+fn a_token_request_may_name_its_account_and_no_other(#[case] metadata: Value, #[case] code: u16) {
+    let request = json!({"metadata": metadata, "spec": {}});
+    let answer = issuer().answer(cluster().as_ref(), "default", "robot", &request, now());
+    assert_eq!(answer.map_or_else(|refused| refused.code(), |_| 0), code);
+}
+
+#[test]
+fn keys_of_earlier_days_still_verify_and_are_shown() {
+    let (old, mut new) = (issuer(), issuer());
+    new.believed.push(old.key.public().clone());
+    let account = || object("ServiceAccount", "robot", json!({}));
+    for minted_by in [&old, &new] {
+        let token = minted_by.mint(&grant(None), now()).expect("minted");
+        assert!(verify(&new, &token, [account()], now()).is_ok());
+    }
+    let token = new.mint(&grant(None), now()).expect("minted");
+    assert!(verify(&old, &token, [account()], now()).is_err());
+    let keys = new.key_set();
+    let ids: Vec<_> = [&new, &old].map(|one| json!(one.key.public().id())).into();
+    assert_eq!(
+        json!([keys["keys"][0]["kid"], keys["keys"][1]["kid"]]),
+        json!(ids)
+    );
+}
+
+fn kept(token: &Secret<String>) -> Value {
+    use base64::engine::general_purpose::STANDARD;
+    let mut secret = object("Secret", "robot-token", json!({}));
+    secret["data"] = json!({"token": STANDARD.encode(token.expose())});
+    secret
+}
+
+#[test]
+fn a_token_without_an_end_lives_with_its_secret_and_its_account() {
+    let issuer = issuer();
+    let grant = LegacyGrant {
+        namespace: "default".into(),
+        account: identity("robot"),
+        secret: "robot-token".into(),
+    };
+    let token = issuer.mint_legacy(&grant).expect("minted");
+    let account = || object("ServiceAccount", "robot", json!({}));
+    let check = |objects: Vec<Value>| verify(&issuer, &token, objects, now());
+    let user = check(vec![account(), kept(&token)]).expect("a user");
+    assert_eq!(user.name, "system:serviceaccount:default:robot");
+    assert_eq!(user.uid, "robot-uid");
+    assert!(user.is_in("system:serviceaccounts:default"));
+
+    let another = kept(&Secret::new("another".into()));
+    let mut invalid = kept(&token);
+    invalid["metadata"]["labels"] =
+        json!({"kubernetes.io/legacy-token-invalid-since": "2026-01-01"});
+    let gone = dying(kept(&token), "2026-11-21T07:59:59Z");
+    for secret in [another, invalid, gone] {
+        assert!(check(vec![account(), secret]).is_err());
+    }
+    assert!(check(vec![account()]).is_err());
+    assert!(check(vec![kept(&token)]).is_err());
+    assert!(check(vec![kept(&token), replaced(account())]).is_err());
+    let reader = Objects::of([account(), kept(&token)]);
+    let elsewhere = ["vault".to_owned()];
+    assert!(
+        issuer
+            .verify(&token, &elsewhere, reader.as_ref(), now())
+            .is_err()
+    );
 }
 
 #[rstest]

@@ -27,6 +27,7 @@ fn settings() -> BootstrapSettings {
         server: Endpoint::parse("10.78.0.1:6443").expect("an endpoint"),
         advertised: vec![SocketAddr::from(([10, 78, 0, 1], 6443))],
         ca: ca.certificate().clone().into(),
+        front_proxy_ca: ca.certificate().clone().into(),
     }
 }
 

@@ -69,6 +69,10 @@ fn files_have_kubeadms_names_and_only_the_owner_reads_secrets() {
         ("pki/apiserver.key", 0o600),
         ("pki/ca.crt", 0o644),
         ("pki/ca.key", 0o600),
+        ("pki/front-proxy-ca.crt", 0o644),
+        ("pki/front-proxy-ca.key", 0o600),
+        ("pki/front-proxy-client.crt", 0o644),
+        ("pki/front-proxy-client.key", 0o600),
         ("pki/sa.key", 0o600),
         ("pki/sa.pub", 0o644),
         ("super-admin.kubeconfig", 0o600),
@@ -277,4 +281,48 @@ fn a_damaged_key_is_told_by_its_path_and_not_overwritten() {
         "{error}"
     );
     assert_eq!(fs::read(&path).expect("there"), b"nonsense");
+}
+
+#[test]
+fn front_proxies_have_a_ca_of_their_own_as_kubeadm_makes_it() {
+    let (_dir, pki) = fresh();
+    let [authority] = pki.front_proxy_bundle().certificates() else {
+        panic!("one CA");
+    };
+    assert_eq!(authority.subject().common_name, "front-proxy-ca");
+    assert_ne!(
+        authority.spki_der(),
+        pki.authority().certificate().spki_der()
+    );
+    let client = &pki.front_proxy_client().certificate;
+    assert_eq!(client.subject().common_name, "front-proxy-client");
+    assert!(client.verify_signed_by(authority).is_ok());
+    assert!(
+        client
+            .verify_signed_by(pki.authority().certificate())
+            .is_err()
+    );
+}
+
+#[test]
+fn further_keys_for_tokens_are_read_and_a_damaged_list_is_told() {
+    let (dir, pki) = fresh();
+    assert!(pki.token_keys().is_empty());
+    let path = dir.path().join("data/pki/sa.pub");
+    let other = PrivateKey::generate(&mut system_entropy()).expect("a key");
+    let own = fs::read_to_string(&path).expect("read");
+    let both = format!("{}{own}", other.public_key().to_pem());
+    fs::write(&path, &both).expect("written");
+    let pki = load(&dir, &settings(), now()).expect("loaded");
+    assert_eq!(pki.token_keys(), [other.public_key().clone()]);
+    assert_eq!(fs::read_to_string(&path).expect("read"), both);
+    fs::write(
+        &path,
+        "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
+    )
+    .expect("written");
+    assert!(matches!(
+        load(&dir, &settings(), now()),
+        Err(PkiError::Key { .. })
+    ));
 }
