@@ -6,12 +6,14 @@
 //! * What an object is: [`meta`], [`gvk`], [`quantity`], [`protobuf`] (its other form on the wire),
 //!   [`conversion`] (its other name).
 //! * What becomes of it: [`defaulting`], [`field_validation`], [`validation`], [`patch`], [`apply`].
+//! * What others bring along: [`crd`].
 //! * What is answered: [`status`], [`table`], [`selector`].
 //!
 //! Refuses to know sockets, clocks, files and randomness: time and names come in as arguments.
 
 pub mod apply;
 pub mod conversion;
+pub mod crd;
 pub mod defaulting;
 pub mod discovery;
 pub mod duration_text;

@@ -10,6 +10,7 @@
 
 mod decode;
 mod encode;
+mod pieces;
 mod time;
 mod values;
 pub(crate) mod wire;
@@ -19,6 +20,7 @@ mod tests;
 
 pub use decode::{DecodeError, decode, decode_message, decode_watch_event, decode_with_default};
 pub use encode::{EncodeError, encode, encode_message, encode_watch_event};
+pub use pieces::{ListFrame, encode_bare, envelope};
 
 /// The four bytes before every `runtime.Unknown` envelope.
 pub const MAGIC: [u8; 4] = *b"k8s\0";

@@ -24,6 +24,9 @@ mod workload;
 
 pub use column::Column;
 use column::Printer;
+pub(crate) use column::{CREATED, NAME};
+
+use crate::crd::columns::{Columns, CustomColumn};
 
 /// The `apiVersion` of tables and partial objects.
 pub const META_API_VERSION: &str = "meta.k8s.io/v1";
@@ -76,8 +79,16 @@ pub struct Table {
     api_version: &'static str,
     metadata: ListMeta,
     /// Null when the headers were sent before, as in a watch after its first event.
-    column_definitions: Option<&'static [Column]>,
+    column_definitions: Option<Definitions>,
     rows: Vec<Row>,
+}
+
+/// Where columns come from.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+enum Definitions {
+    BuiltIn(&'static [Column]),
+    Custom(Vec<CustomColumn>),
 }
 
 /// One object's cells.
@@ -112,8 +123,31 @@ impl Table {
             kind: "Table",
             api_version: META_API_VERSION,
             metadata,
-            column_definitions: Some(printer.columns),
+            column_definitions: Some(Definitions::BuiltIn(printer.columns)),
             rows,
+        }
+    }
+
+    /// Makes a table of custom resources. Ages are as of `now`.
+    #[must_use]
+    pub fn custom<'a>(
+        columns: &Columns,
+        objects: impl IntoIterator<Item = &'a Value>,
+        metadata: ListMeta,
+        include: IncludeObject,
+        now: Timestamp,
+    ) -> Self {
+        let row = |object: &Value| Row {
+            cells: columns.cells(object, now),
+            conditions: Vec::new(),
+            object: included(object, include),
+        };
+        Self {
+            kind: "Table",
+            api_version: META_API_VERSION,
+            metadata,
+            rows: objects.into_iter().map(row).collect(),
+            column_definitions: Some(Definitions::Custom(columns.columns().to_vec())),
         }
     }
 
@@ -135,15 +169,18 @@ impl Table {
 
     /// Leaves out the column definitions, as in a watch after its first event.
     #[must_use]
-    pub const fn without_headers(mut self) -> Self {
+    pub fn without_headers(mut self) -> Self {
         self.column_definitions = None;
         self
     }
 
-    /// The columns; empty after [`Self::without_headers`].
+    /// The columns of a built-in kind; empty for others and after [`Self::without_headers`].
     #[must_use]
-    pub fn columns(&self) -> &'static [Column] {
-        self.column_definitions.unwrap_or_default()
+    pub const fn columns(&self) -> &'static [Column] {
+        match self.column_definitions {
+            Some(Definitions::BuiltIn(columns)) => columns,
+            _ => &[],
+        }
     }
 
     /// The rows.
@@ -157,11 +194,15 @@ fn row(printer: &Printer, object: &Value, include: IncludeObject, now: Timestamp
     Row {
         cells: (printer.cells)(object, now),
         conditions: (printer.conditions)(object),
-        object: match include {
-            IncludeObject::None => Value::Null,
-            IncludeObject::Metadata => partial_object_metadata(object),
-            IncludeObject::Object => object.clone(),
-        },
+        object: included(object, include),
+    }
+}
+
+fn included(object: &Value, include: IncludeObject) -> Value {
+    match include {
+        IncludeObject::None => Value::Null,
+        IncludeObject::Metadata => partial_object_metadata(object),
+        IncludeObject::Object => object.clone(),
     }
 }
 

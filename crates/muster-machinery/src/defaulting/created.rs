@@ -40,6 +40,9 @@ pub fn prepare_create(resource: &Resource, object: &mut Value) {
         ("", "Service") => object["status"] = json!({"loadBalancer": {}}),
         ("networking.k8s.io", "Ingress") => object["status"] = json!({"loadBalancer": {}}),
         ("batch", "Job") => job_selector(object),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => {
+            crate::crd::prepare_definition(object)
+        }
         _ => {}
     }
     if resource.has_status() {

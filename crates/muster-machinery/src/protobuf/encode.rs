@@ -7,8 +7,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
+use super::pieces::{encode_bare, envelope};
 use super::time::{self, Precision};
-use super::wire::{put_bytes, put_double, put_number};
+use super::wire::{put_bytes, put_double, put_number, put_varint};
 use super::{MAGIC, MAX_DEPTH};
 use crate::schema::{self, Field, Form, Kind, Message, Shape};
 
@@ -63,27 +64,38 @@ impl EncodeError {
 /// # Errors
 /// When the object's kind is not built in, or a member does not fit its schema.
 pub fn encode(object: &Value) -> Result<Vec<u8>, EncodeError> {
-    let text = |key: &str| object.get(key).and_then(Value::as_str).unwrap_or_default();
-    let (api_version, kind) = (text("apiVersion"), text("kind"));
-    let message = schema::table()
+    let bare = encode_bare(object)?;
+    Ok(envelope(
+        text(object, "apiVersion"),
+        text(object, "kind"),
+        &bare,
+    ))
+}
+
+/// The message of an object's kind.
+pub(super) fn message_of(object: &Value) -> Result<&'static Message, EncodeError> {
+    let (api_version, kind) = (text(object, "apiVersion"), text(object, "kind"));
+    schema::table()
         .by_api_version(api_version, kind)
         .ok_or_else(|| EncodeError::UnknownKind {
             api_version: api_version.to_owned(),
             kind: kind.to_owned(),
-        })?;
-    let mut raw = Vec::new();
-    put_message(message, object, &mut raw, 0)?;
+        })
+}
+
+fn text<'a>(object: &'a Value, key: &str) -> &'a str {
+    object.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The envelope up to the bare message of `bare` bytes.
+pub(super) fn put_envelope_head(out: &mut Vec<u8>, api_version: &str, kind: &str, bare: usize) {
     let mut type_meta = Vec::with_capacity(api_version.len() + kind.len() + 4);
     put_bytes(&mut type_meta, 1, api_version.as_bytes());
     put_bytes(&mut type_meta, 2, kind.as_bytes());
-    let mut body = Vec::with_capacity(raw.len() + type_meta.len() + 20);
-    body.extend_from_slice(&MAGIC);
-    put_bytes(&mut body, 1, &type_meta);
-    put_bytes(&mut body, 2, &raw);
-    // Go writes both empty strings; readers that compare bytes expect them.
-    put_bytes(&mut body, 3, b"");
-    put_bytes(&mut body, 4, b"");
-    Ok(body)
+    out.extend_from_slice(&MAGIC);
+    put_bytes(out, 1, &type_meta);
+    put_varint(out, 2 << 3 | 2);
+    put_varint(out, bare as u64);
 }
 
 /// Encodes a value as a bare message, given its full protobuf name.
@@ -110,7 +122,7 @@ pub fn encode_watch_event(event_type: &str, object: &[u8]) -> Vec<u8> {
     event
 }
 
-fn put_message(
+pub(super) fn put_message(
     message: &Message,
     value: &Value,
     out: &mut Vec<u8>,

@@ -7,8 +7,9 @@ use crate::go_quote::quoted;
 pub const OBJECT_MODIFIED: &str =
     "the object has been modified; please apply your changes to the latest version and try again";
 
-/// The text for a continue token whose revision is compacted.
-pub const CONTINUE_EXPIRED: &str = "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.";
+/// The texts for a list at a compacted revision: without a token, and with one that is too old.
+const LIST_EXPIRED: &str = "The resourceVersion for the provided list is too old.";
+const INCONSISTENT_CONTINUE: &str = "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.";
 
 /// Who wanted to do what: the input of [`Status::forbidden`].
 #[derive(Debug, Clone, Copy, Default)]
@@ -201,6 +202,21 @@ impl Status {
     #[must_use]
     pub fn expired(message: impl Into<String>) -> Self {
         Self::failure(Reason::Expired, message)
+    }
+
+    /// 410 for a list at a compacted revision.
+    #[must_use]
+    pub fn list_expired() -> Self {
+        Self::expired(LIST_EXPIRED)
+    }
+
+    /// 410 for the next page of a list whose revision has been compacted. `token` goes on with what is there
+    /// at the newest revision.
+    #[must_use]
+    pub fn continue_expired(token: String) -> Self {
+        let mut status = Self::expired(INCONSISTENT_CONTINUE);
+        status.metadata.continue_token = token;
+        status
     }
 
     /// 410 for a watch from a compacted revision.

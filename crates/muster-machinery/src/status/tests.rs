@@ -227,7 +227,12 @@ fn somebody_elses_refusal_is_passed_on_with_its_own_reason() {
             "details": {"name": "n", "causes": [{"message": "m"}]},
         })
     );
-    let known = Status::relayed(403, "Forbidden", "no", Details::read(&serde_json::json!({})));
+    let known = Status::relayed(
+        403,
+        "Forbidden",
+        "no",
+        Details::read(&serde_json::json!({})),
+    );
     assert_eq!((known.reason(), known.details()), (Reason::Forbidden, None));
     assert_eq!(known.to_value()["reason"], "Forbidden");
 }

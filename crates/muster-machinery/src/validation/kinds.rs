@@ -6,6 +6,7 @@
 use serde_json::Value;
 
 use super::{FieldError, validate_metadata, validate_metadata_update};
+use crate::crd;
 use crate::resources::Resource;
 
 mod certificates;
@@ -21,6 +22,9 @@ mod workload;
 /// The object must be defaulted, named and placed in its namespace first.
 #[must_use]
 pub fn validate_create(resource: &Resource, object: &Value) -> Vec<FieldError> {
+    if is_definition(resource) {
+        return crd::validate_definition(resource, object);
+    }
     let mut errors = validate_metadata(resource, object);
     own_rules(resource, object, None, &mut errors);
     errors
@@ -29,9 +33,16 @@ pub fn validate_create(resource: &Resource, object: &Value) -> Vec<FieldError> {
 /// Every mistake in a changed object; empty when it may replace `old`.
 #[must_use]
 pub fn validate_update(resource: &Resource, object: &Value, old: &Value) -> Vec<FieldError> {
+    if is_definition(resource) {
+        return crd::validate_definition_update(object, old);
+    }
     let mut errors = validate_metadata_update(object, old);
     own_rules(resource, object, Some(old), &mut errors);
     errors
+}
+
+fn is_definition(resource: &Resource) -> bool {
+    resource.group == "apiextensions.k8s.io" && resource.kind == "CustomResourceDefinition"
 }
 
 fn own_rules(
