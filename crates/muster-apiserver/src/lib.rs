@@ -22,6 +22,8 @@ mod registry;
 
 mod admission;
 
+pub mod audit;
+
 mod watch;
 
 mod background;

@@ -5,11 +5,18 @@
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use crate::system::WatchTally;
 
 /// Warnings of one request, in bytes (`k8s.io/apiserver` `warning.truncateAtTotalRunes`).
 const MAX_WARNINGS: usize = 4 * 1024;
@@ -19,7 +26,10 @@ const MAX_WARNING: usize = 256;
 /// The notes of one request.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
+    keeps_object: AtomicBool,
     keeps_body: AtomicBool,
+    waited: AtomicU64,
+    events: OnceLock<WatchTally>,
     taken: Mutex<Taken>,
 }
 
@@ -27,6 +37,7 @@ pub(crate) struct Notes {
 struct Taken {
     warnings: Vec<String>,
     annotations: BTreeMap<String, String>,
+    object: Option<Value>,
     body: Option<Bytes>,
 }
 
@@ -71,6 +82,51 @@ impl Notes {
     /// The remarks so far.
     pub(crate) fn annotations(&self) -> BTreeMap<String, String> {
         self.taken.lock().annotations.clone()
+    }
+
+    /// The request has waited so long for somebody else, as for a webhook.
+    pub(crate) fn wait(&self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.waited.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    /// How long it has waited in all.
+    pub(crate) fn waited(&self) -> Duration {
+        Duration::from_micros(self.waited.load(Ordering::Relaxed))
+    }
+
+    /// Where the events of a watch are counted.
+    pub(crate) fn count_events(&self, tally: WatchTally) {
+        // Set once, when the request arrives.
+        let _ = self.events.set(tally);
+    }
+
+    /// What counts the events of this watch.
+    pub(crate) fn tally(&self) -> WatchTally {
+        self.events.get().cloned().unwrap_or_default()
+    }
+
+    /// From now on the object that the request brings is kept: its metadata, or all of it where the body is kept too.
+    pub(crate) fn keep_object(&self) {
+        self.keeps_object.store(true, Ordering::Relaxed);
+    }
+
+    /// The object of the request, as it was decoded.
+    pub(crate) fn saw_object(&self, object: &Value) {
+        if !self.keeps_object.load(Ordering::Relaxed) {
+            return;
+        }
+        let kept = if self.keeps_body.load(Ordering::Relaxed) {
+            object.clone()
+        } else {
+            json!({"metadata": object.get("metadata")})
+        };
+        self.taken.lock().object = Some(kept);
+    }
+
+    /// The object, if it was to be kept and has been decoded.
+    pub(crate) fn object(&self) -> Option<Value> {
+        self.taken.lock().object.clone()
     }
 
     /// From now on the request's body is kept.

@@ -24,6 +24,7 @@ use tokio_util::{
 
 use crate::{
     admission::Admission,
+    audit::Auditor,
     authn::{
         AuthenticationConfig, Authenticator,
         signing_key::{SigningKey, SigningKeyError, VerificationKey},
@@ -36,7 +37,7 @@ use crate::{
     request::{ObjectReader, UserInfo},
     route::{ResourceCatalogue, Router},
     serve::{self, LocalService, ServingTls},
-    system::{AdmissionMetrics, Health, Metrics, SwaggerInUse, SystemEndpoints},
+    system::{Health, Metrics, SwaggerInUse, SystemEndpoints},
     watch::WatchCache,
 };
 
@@ -188,16 +189,6 @@ impl Parts {
         authenticator.trust_clients(pki.ca_bundle());
         authenticator.trust_front_proxies(pki.front_proxy_bundle());
         let authorizer = Arc::new(Authorizer::new(Arc::clone(&reader)));
-        let measured = Arc::new(AdmissionMetrics::default());
-        let admission = Admission::new(reader, Arc::clone(&authorizer), Arc::clone(&measured));
-        let admission = Arc::new(admission);
-        let registry = Arc::new(Registry::new(
-            Arc::clone(&config.store),
-            Arc::clone(cache),
-            admission,
-            Arc::clone(&authenticator),
-            stop.clone(),
-        ));
         let catalogue = Arc::new(ResourceCatalogue::builtin());
         let health = Arc::new(Health::new());
         let known = Arc::clone(&catalogue);
@@ -211,6 +202,16 @@ impl Parts {
                         .is_some_and(|found| sub.is_none_or(|sub| found.subresource(sub).is_some()))
                 })
             }),
+        ));
+        let auditor = open_audit_log(config, &metrics)?;
+        let measured = Arc::clone(&metrics.admission);
+        let admission = Arc::new(Admission::new(reader, Arc::clone(&authorizer), measured));
+        let registry = Arc::new(Registry::new(
+            Arc::clone(&config.store),
+            Arc::clone(cache),
+            admission,
+            Arc::clone(&authenticator),
+            stop.clone(),
         ));
         let system = SystemEndpoints {
             health: Arc::clone(&health),
@@ -236,6 +237,7 @@ impl Parts {
             longest: config.limits.request,
             router,
             metrics,
+            auditor,
         });
         let weak = Arc::downgrade(&pipeline);
         pipeline.metrics.read_inflight(Box::new(move || {
@@ -249,6 +251,18 @@ impl Parts {
             health,
         })
     }
+}
+
+fn open_audit_log(config: &Config, metrics: &Metrics) -> Result<Option<Arc<Auditor>>, StartError> {
+    let Some(audit) = &config.audit else {
+        return Ok(None);
+    };
+    let opened = Auditor::open(audit, &metrics.audit);
+    let opened = opened.map_err(|source| StartError::AuditLog {
+        path: audit.log.path.clone(),
+        source,
+    })?;
+    Ok(Some(Arc::new(opened)))
 }
 
 impl RunningServer {
@@ -292,6 +306,12 @@ impl RunningServer {
             .is_err()
         {
             tracing::warn!("connections were cut off at the end");
+        }
+        if let Some(auditor) = self.pipeline.auditor.clone() {
+            let closing = tokio::task::spawn_blocking(move || auditor.close());
+            if closing.await.is_err() {
+                tracing::warn!("the audit log was not closed");
+            }
         }
     }
 

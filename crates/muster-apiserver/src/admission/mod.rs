@@ -38,7 +38,7 @@ use webhook::{Webhooks, Reinvocation};
 
 /// What is done to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Operation {
+pub(crate) enum Operation {
     /// It is made.
     Create,
     /// It is replaced or changed in part, itself or one of its subresources.
@@ -51,7 +51,7 @@ pub enum Operation {
 
 impl Operation {
     /// As in Kubernetes' messages.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Create => "CREATE",
             Self::Update => "UPDATE",

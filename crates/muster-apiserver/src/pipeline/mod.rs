@@ -7,6 +7,7 @@
 mod deprecation;
 mod lane;
 mod limit;
+mod observation;
 mod time_limit;
 
 use std::{
@@ -23,16 +24,20 @@ use muster_machinery::status::{AccessAttributes, Status};
 
 pub(crate) use limit::InflightLimits;
 
+use observation::Observation;
+
 use crate::{
+    audit::Auditor,
     authn::{Authenticator, ClientCertificate},
     authz::{Authorizer, Decision},
     entropy::random_uuid,
-    notes::Notes,
     registry::Refusal,
     request::{RequestInfo, UserInfo, Verb},
     route::{Authorised, RequestBody, Router, negotiated},
     system::Metrics,
-    wire::{Negotiated, Response, ResponseBody, refusal_response, warn},
+    wire::{
+        Negotiated, Response, ResponseBody, compressed, refusal_response, takes_gzip, warn,
+    },
 };
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
@@ -54,6 +59,17 @@ pub(crate) enum Caller {
 }
 
 impl Caller {
+    /// Whether a certificate was shown.
+    pub(crate) fn has_certificate(&self) -> bool {
+        matches!(
+            self,
+            Self::Remote {
+                certificate: Some(_),
+                ..
+            }
+        )
+    }
+
     /// Where the caller is, if not here.
     pub(crate) fn ip(&self) -> Option<std::net::IpAddr> {
         match self {
@@ -72,6 +88,8 @@ pub(crate) struct Pipeline {
     pub(crate) longest: Duration,
     pub(crate) router: Router,
     pub(crate) metrics: Arc<Metrics>,
+    /// Who keeps the audit log, if there is one.
+    pub(crate) auditor: Option<Arc<Auditor>>,
 }
 
 impl Pipeline {
@@ -85,7 +103,6 @@ impl Pipeline {
     }
 
     async fn handle(&self, request: Request<RequestBody>, caller: &Caller) -> Response {
-        let started = Instant::now();
         let info = RequestInfo::parse(
             request.method(),
             request.uri().path(),
@@ -94,20 +111,25 @@ impl Pipeline {
         let wanted = negotiated(request.headers(), request.uri().query(), false);
         let wanted = wanted.unwrap_or(Negotiated::JSON);
         let is_head = request.method() == Method::HEAD;
+        let packs = !is_head && takes_gzip(request.headers());
         let audit_id = audit_id(request.headers());
-        let notes = Arc::new(Notes::default());
+        let head = (&audit_id, caller.ip(), caller.has_certificate());
+        let auditor = self.auditor.as_ref();
+        let observation = Observation::begin(&self.metrics, auditor, &request, &info, head);
+        let mut panicked = false;
         let mut response = self
-            .guarded(request, &info, caller, &notes)
+            .guarded(request, &info, caller, (&observation, &mut panicked))
             .await
             .unwrap_or_else(|refusal| refusal_response(&refusal, wanted));
+        if packs {
+            response = compressed(response);
+        }
         if is_head {
             *response.body_mut() = ResponseBody::empty();
         }
-        warn(response.headers_mut(), &notes.warnings());
+        warn(response.headers_mut(), &observation.notes().warnings());
         add_headers(response.headers_mut(), audit_id);
-        self.metrics
-            .observe(&info, response.status(), started.elapsed());
-        response
+        observation.answered(response, panicked).await
     }
 
     /// Neither a panic nor a body that never ends gets past here.
@@ -116,17 +138,23 @@ impl Pipeline {
         request: Request<RequestBody>,
         info: &RequestInfo,
         caller: &Caller,
-        notes: &Arc<Notes>,
+        (observation, panicked): (&Observation, &mut bool),
     ) -> Result<Response, Refusal> {
         let limit = time_limit::of(info, request.uri().query(), self.longest)?;
-        let stages = AssertUnwindSafe(self.stages(request, info, caller, notes)).catch_unwind();
+        let stages = AssertUnwindSafe(self.stages(request, info, caller, observation));
+        let stages = stages.catch_unwind();
         match tokio::time::timeout(limit, stages).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_panic)) => {
+            Ok(Err(panic)) => {
+                let why = panic.downcast_ref::<&str>().copied();
+                let why = why.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+                observation.panicked(why.unwrap_or_default());
+                *panicked = true;
                 tracing::error!(path = info.path, "a request handler panicked");
                 Err(Status::internal("the request handler failed").into())
             }
             Err(_elapsed) => {
+                observation.terminated(504);
                 let why = "request did not complete within the allotted timeout";
                 Err(Status::timeout(why, 0).into())
             }
@@ -138,14 +166,20 @@ impl Pipeline {
         request: Request<RequestBody>,
         info: &RequestInfo,
         caller: &Caller,
-        notes: &Arc<Notes>,
+        observation: &Observation,
     ) -> Result<Response, Refusal> {
+        let notes = observation.notes();
         let now = Timestamp::now();
         let (parts, body) = request.into_parts();
-        let user = self.authenticate(&parts.headers, caller, now)?;
-        let user = self.authorizer.acting_user(user, &parts.headers)?;
+        let user = self.authenticate(&parts.headers, caller, now);
+        let sender = user.inspect_err(|_| observation.not_authenticated())?;
+        observation.authenticated(&sender);
+        let user = self.authorizer.acting_user(sender.clone(), &parts.headers)?;
+        if user != sender {
+            observation.impersonates(&user);
+        }
         let _place = self.limits.enter(&user, info, caller.ip()).await?;
-        self.authorize(&user, info)?;
+        self.authorize(&user, info, observation)?;
         let watching = match info.verb {
             Verb::Watch => Some(self.limits.begin_watch(&user)?),
             _ => None,
@@ -188,8 +222,16 @@ impl Pipeline {
             })
     }
 
-    fn authorize(&self, user: &UserInfo, info: &RequestInfo) -> Result<(), Refusal> {
-        let Decision::Deny { reason } = self.authorizer.authorize(user, info) else {
+    fn authorize(
+        &self,
+        user: &UserInfo,
+        info: &RequestInfo,
+        observation: &Observation,
+    ) -> Result<(), Refusal> {
+        let begun = Instant::now();
+        let decision = self.authorizer.authorize(user, info);
+        observation.decided(&decision, begun);
+        let Decision::Deny { reason } = decision else {
             return Ok(());
         };
         let text = |part: &Option<String>| part.clone().unwrap_or_default();

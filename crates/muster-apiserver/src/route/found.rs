@@ -106,12 +106,14 @@ impl Found {
 
     pub(super) async fn read_object(&mut self, options: &WriteOptions) -> Result<Decoded, Refusal> {
         let body = self.request.read_body().await?;
-        decode(
+        let decoded = decode(
             &self.request.headers,
             &body,
             &self.expected(),
             options.field_validation,
-        )
+        )?;
+        self.request.notes.saw_object(&decoded.object);
+        Ok(decoded)
     }
 
     /// Reads the configuration of an apply.

@@ -28,7 +28,7 @@ impl Router {
         let verb = found.request.info.verb.clone();
         match found.resource.nature {
             Nature::Virtual => return self.ask(found).await,
-            Nature::Computed => return computed(&found).await,
+            Nature::Computed => return computed(found).await,
             Nature::Stored => {}
         }
         match (found.sub_name(), &verb) {
@@ -120,7 +120,7 @@ impl Router {
         let call = found.call();
         let options = ListOptions::of_watch(found.request.query(), &found.resource, call.name())?;
         match self.registry.follow(&call, &options).await {
-            Ok(follower) => Ok(encoder.watch(follower)),
+            Ok(follower) => Ok(encoder.watch(follower, found.request.notes.tally())),
             // Watching clients look for these among the events: too old, or not there yet.
             Err(refusal) if matches!(refusal.code(), 410 | 504) => {
                 Ok(encoder.ended_watch(&refusal))
@@ -343,10 +343,11 @@ fn fits_path(asked: &ResourceRequest, verb: &Verb, sub: bool) -> bool {
 }
 
 /// Component statuses: this server has no components that it asks.
-async fn computed(found: &Found) -> Result<Response, Refusal> {
+async fn computed(found: Found) -> Result<Response, Refusal> {
+    let encoder = found.encoder()?;
     match &found.asked.name {
         Some(name) => Err(Status::not_found(found.resource.group_resource(), name).into()),
-        None => found.encoder()?.list(ObjectList::empty()).await,
+        None => encoder.list(ObjectList::empty()).await,
     }
 }
 

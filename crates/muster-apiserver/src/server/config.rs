@@ -13,7 +13,8 @@ use muster_identity::Endpoint;
 use muster_storage::{Store, StoreError};
 
 use super::Limits;
-use crate::{authn::signing_key::SigningKeyError, bootstrap::PkiError, serve::TlsError};
+use crate::{
+    audit::AuditConfig, authn::signing_key::SigningKeyError, bootstrap::PkiError, serve::TlsError};
 
 /// What a server is made from.
 #[derive(Clone)]
@@ -39,6 +40,8 @@ pub struct Config {
     pub allow_anonymous: bool,
     /// How much clients may take.
     pub limits: Limits,
+    /// What is written down about requests, if anything.
+    pub audit: Option<AuditConfig>,
 }
 
 impl Config {
@@ -55,6 +58,7 @@ impl Config {
             dns_domain: "cluster.local".to_owned(),
             allow_anonymous: true,
             limits: Limits::default(),
+            audit: None,
         }
     }
 }
@@ -93,6 +97,15 @@ pub enum StartError {
     /// The TLS settings do not fit together.
     #[error("TLS cannot be set up")]
     Tls(#[source] TlsError),
+    /// The audit log cannot be opened; look at the folder and its rights.
+    #[error("the audit log {path} cannot be opened", path = path.display())]
+    AuditLog {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
     /// The store does not answer.
     #[error("the store cannot be read")]
     Store(#[source] StoreError),

@@ -15,7 +15,9 @@ use muster_machinery::{resources::version_info, status::Status};
 use serde_json::{Value, json};
 
 pub(crate) use health::Health;
-pub(crate) use metrics::{AdmissionMetrics, Called, Metrics};
+pub(crate) use metrics::{
+    AdmissionMetrics, AuditMetrics, Called, Gauge, Metrics, RequestLabels, WatchTally,
+};
 pub(crate) use openapi::SwaggerInUse;
 
 use crate::{

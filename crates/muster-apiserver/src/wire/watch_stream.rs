@@ -14,31 +14,47 @@ use muster_machinery::{
 };
 use serde_json::{Value, json};
 
-use super::{Encoder, Format, Refusal, Response, ResponseBody, Transform};
+use super::{Encoder, Format, Negotiated, Refusal, Response, ResponseBody, Transform};
 use crate::{
-    registry::{Follower, Frame},
-    watch::StoredObject,
+    registry::{Follower, Frame, Telling},
+    system::WatchTally,
+    watch::{Delivery, Form, StoredObject},
 };
+
+/// Frames that wait are sent together up to this size.
+const PIECE: usize = 32 * 1024;
 
 /// The annotation of the bookmark that ends the initial objects.
 const INITIAL_END: &str = "k8s.io/initial-events-end";
 
 impl Encoder {
     /// An answer that goes on for as long as the follower has something to tell.
-    pub(crate) fn watch(self, follower: Follower) -> Response {
+    pub(crate) fn watch(self, follower: Follower, tally: WatchTally) -> Response {
         let content_type = self.stream_type();
         let writer = FrameWriter {
             encoder: self,
             headers_sent: false,
+            tally,
         };
         let frames = stream::unfold(Some((follower, writer)), |state| async move {
             let (mut follower, mut writer) = state?;
-            let frame = follower.next().await?;
-            match writer.write(&frame) {
-                Ok(bytes) if matches!(frame, Frame::Error(_)) => Some((bytes, None)),
-                Ok(bytes) => Some((bytes, Some((follower, writer)))),
-                Err(refusal) => Some((writer.error(&refusal), None)),
+            let (mut piece, mut goes_on) = writer.write_or_end(&follower.next().await?);
+            // One frame alone, which is the rule, is sent as it is shared; those that wait go together.
+            let mut pieces: Option<BytesMut> = None;
+            while goes_on && pieces.as_ref().map_or(piece.len(), BytesMut::len) < PIECE {
+                let Some(frame) = follower.next_ready() else {
+                    break;
+                };
+                let bytes;
+                (bytes, goes_on) = writer.write_or_end(&frame);
+                pieces
+                    .get_or_insert_with(|| BytesMut::from(&piece[..]))
+                    .put_slice(&bytes);
             }
+            if let Some(pieces) = pieces {
+                piece = pieces.freeze();
+            }
+            Some((piece, goes_on.then_some((follower, writer))))
         });
         streamed(content_type, ResponseBody::Stream(Box::pin(frames)))
     }
@@ -49,6 +65,7 @@ impl Encoder {
         let writer = FrameWriter {
             encoder: self,
             headers_sent: false,
+            tally: WatchTally::default(),
         };
         streamed(content_type, ResponseBody::full(writer.error(refusal)))
     }
@@ -75,14 +92,28 @@ struct FrameWriter {
     encoder: Encoder,
     /// Whether the first table of this watch has told the columns.
     headers_sent: bool,
+    tally: WatchTally,
 }
 
 impl FrameWriter {
+    /// A frame's bytes, and whether the watch goes on behind it.
+    fn write_or_end(&mut self, frame: &Frame) -> (Bytes, bool) {
+        match self.write(frame) {
+            Ok(bytes) => {
+                self.tally.count(bytes.len());
+                (bytes, !matches!(frame, Frame::Error(_)))
+            }
+            Err(refusal) => (self.error(&refusal), false),
+        }
+    }
+
     fn write(&mut self, frame: &Frame) -> Result<Bytes, Refusal> {
         match frame {
-            Frame::Added(object) => self.object("ADDED", object),
-            Frame::Modified(object) => self.object("MODIFIED", object),
-            Frame::Deleted(object) => self.object("DELETED", object),
+            Frame::Object {
+                telling,
+                object,
+                delivery,
+            } => self.object(event_type(*telling), object, delivery.as_deref()),
             Frame::Bookmark {
                 revision,
                 initial_end,
@@ -94,22 +125,45 @@ impl FrameWriter {
         }
     }
 
-    fn object(&mut self, event: &str, object: &StoredObject) -> Result<Bytes, Refusal> {
+    fn object(
+        &mut self,
+        event: &'static str,
+        object: &StoredObject,
+        delivery: Option<&Delivery>,
+    ) -> Result<Bytes, Refusal> {
         let n = self.encoder.negotiated;
-        if n.format != Format::Protobuf
-            && n.transform == Transform::None
-            && !self.encoder.converts()
-        {
-            return Ok(json_frame(event, object.json()));
+        // The first table of a watch differs from the later ones, and all tell ages.
+        match delivery {
+            Some(delivery) if n.transform != Transform::Table => {
+                let form = Form {
+                    event,
+                    representation: representation(n),
+                    api_version: self.encoder.resource.api_version(),
+                };
+                delivery.written(form, || self.fresh_object(event, object))
+            }
+            _ => self.fresh_object(event, object),
         }
-        let value = self.encoder.served(object)?;
+    }
+
+    fn fresh_object(&mut self, event: &str, object: &StoredObject) -> Result<Bytes, Refusal> {
+        let encoder = &self.encoder;
+        let n = encoder.negotiated;
         match n.transform {
-            Transform::None => self.value(event, &value),
-            Transform::Metadata => self.value(event, &partial_object_metadata(&value)),
+            Transform::None if n.format == Format::Protobuf => match encoder.enveloped(object)? {
+                Some(body) => Ok(protobuf_frame(event, &body)),
+                None => Err(Status::internal("the object cannot be written as protobuf").into()),
+            },
+            Transform::None if !encoder.converts() => Ok(json_frame(event, object.json())),
+            Transform::None => self.value(event, &encoder.served(object)?),
+            Transform::Metadata => {
+                let only = encoder.only_metadata(object)?;
+                self.value(event, &partial_object_metadata(&only))
+            }
             Transform::Table => {
-                let resource = &self.encoder.resource;
-                let include = self.encoder.include;
-                let (group, kind) = (&resource.group, &resource.kind);
+                let value = encoder.served(object)?;
+                let (group, kind) = (&encoder.resource.group, &encoder.resource.kind);
+                let include = encoder.include;
                 let table = Table::of_one(group, kind, &value, include, Timestamp::now());
                 let table = self.without_repeated_headers(table)?;
                 self.value(event, &table)
@@ -173,6 +227,28 @@ impl FrameWriter {
         self.value("ERROR", &refusal.to_value())
             .unwrap_or_else(|_| json_frame("ERROR", refusal.to_json().as_bytes()))
     }
+}
+
+const fn event_type(telling: Telling) -> &'static str {
+    match telling {
+        Telling::Added => "ADDED",
+        Telling::Modified => "MODIFIED",
+        Telling::Deleted => "DELETED",
+    }
+}
+
+/// A number for each way to write an object of one version.
+const fn representation(n: Negotiated) -> u8 {
+    let format = match n.format {
+        Format::Json | Format::Yaml => 0,
+        Format::Protobuf => 1,
+    };
+    let transform = match n.transform {
+        Transform::None => 0,
+        Transform::Metadata => 2,
+        Transform::Table => 4,
+    };
+    format + transform
 }
 
 fn json_frame(event: &str, object: &[u8]) -> Bytes {

@@ -307,6 +307,7 @@ impl Webhooks {
         fail_open_key: &str,
     ) -> Admitted {
         let took = begun.elapsed();
+        request.notes.wait(took);
         match outcome {
             Ok(()) => {
                 self.metrics.webhook(call, false, 200, took);

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 
 /// The media type of the text.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
@@ -74,36 +74,31 @@ impl Series for Gauge {
 #[derive(Debug)]
 pub(crate) struct Histogram {
     bounds: &'static [f64],
-    counted: Mutex<Counted>,
-}
-
-#[derive(Debug)]
-struct Counted {
-    buckets: Vec<u64>,
-    count: u64,
-    sum: f64,
+    /// One for each bound, and one for what is above all of them.
+    buckets: Box<[AtomicU64]>,
+    /// The bits of the sum.
+    sum: AtomicU64,
 }
 
 impl Histogram {
     fn new(bounds: &'static [f64]) -> Self {
         Self {
             bounds,
-            counted: Mutex::new(Counted {
-                buckets: vec![0; bounds.len()],
-                count: 0,
-                sum: 0.0,
-            }),
+            buckets: (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect(),
+            sum: AtomicU64::new(0),
         }
     }
 
     /// Counts a value.
     pub(crate) fn observe(&self, value: f64) {
-        let mut counted = self.counted.lock();
-        counted.count += 1;
-        counted.sum += value;
-        if let Some(place) = self.bounds.iter().position(|bound| value <= *bound) {
-            counted.buckets[place] += 1;
-        }
+        let above = self.bounds.len();
+        let place = self.bounds.iter().position(|bound| value <= *bound);
+        self.buckets[place.unwrap_or(above)].fetch_add(1, Ordering::Relaxed);
+        let add = |bits| Some((f64::from_bits(bits) + value).to_bits());
+        let added = self
+            .sum
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        debug_assert!(added.is_ok());
     }
 
     /// Counts a time in seconds.
@@ -115,18 +110,17 @@ impl Histogram {
 impl Series for Histogram {
     const TYPE: &'static str = "histogram";
     fn write(&self, out: &mut String, name: &str, labels: &str) {
-        let counted = self.counted.lock();
         let comma = if labels.is_empty() { "" } else { "," };
         let mut below = 0;
-        for (bound, count) in self.bounds.iter().zip(&counted.buckets) {
-            below += count;
+        let bounds = self.bounds.iter().map(ToString::to_string);
+        for (bound, count) in bounds.chain(["+Inf".to_owned()]).zip(&self.buckets) {
+            below += count.load(Ordering::Relaxed);
             let labels = format!("{labels}{comma}le=\"{bound}\"");
             sample(out, name, "_bucket", &labels, below);
         }
-        let all = format!("{labels}{comma}le=\"+Inf\"");
-        sample(out, name, "_bucket", &all, counted.count);
-        sample(out, name, "_sum", labels, counted.sum);
-        sample(out, name, "_count", labels, counted.count);
+        let sum = f64::from_bits(self.sum.load(Ordering::Relaxed));
+        sample(out, name, "_sum", labels, sum);
+        sample(out, name, "_count", labels, below);
     }
 }
 
