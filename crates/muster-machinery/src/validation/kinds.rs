@@ -15,6 +15,7 @@ mod network;
 mod node;
 mod pod;
 mod rbac;
+mod webhook;
 mod workload;
 
 /// Every mistake in a new object, metadata included; empty when it may be created.
@@ -68,6 +69,12 @@ fn own_rules(
         ("rbac.authorization.k8s.io", kind) => rbac::check(kind, object, old, errors),
         ("apps" | "batch", kind) => workload::check(kind, object, old, errors),
         ("scheduling.k8s.io", "PriorityClass") => workload::priority_class(object, old, errors),
+        ("admissionregistration.k8s.io", "MutatingWebhookConfiguration") => {
+            webhook::configuration(object, old, true, errors);
+        }
+        ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => {
+            webhook::configuration(object, old, false, errors);
+        }
         ("storage.k8s.io", "StorageClass") => config::storage_class(object, old, errors),
         _ => {}
     }
