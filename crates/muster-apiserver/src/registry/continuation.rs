@@ -89,7 +89,9 @@ impl Place {
     pub(super) fn token(&self, path: &ListPath) -> String {
         let resource = path.resource_prefix();
         let resource = resource.strip_prefix(ROOT).unwrap_or(resource);
-        let rv = self.revision.map(|revision| i64::try_from(revision).unwrap_or(i64::MAX));
+        let rv = self
+            .revision
+            .map(|revision| i64::try_from(revision).unwrap_or(i64::MAX));
         let token = Token {
             v: TOKEN_VERSION.to_owned(),
             rv: rv.unwrap_or(-1),
@@ -103,7 +105,8 @@ impl Place {
         if token.len() > MAX_TOKEN {
             return Err(refuse("continue key is not valid: too long"));
         }
-        let invalid = |why: &dyn std::fmt::Display| refuse(&format!("continue key is not valid: {why}"));
+        let invalid =
+            |why: &dyn std::fmt::Display| refuse(&format!("continue key is not valid: {why}"));
         let bytes = URL_SAFE_NO_PAD
             .decode(token)
             .map_err(|error| invalid(&error))?;
@@ -112,7 +115,11 @@ impl Place {
             let why = "continue key is not valid: server does not recognize this encoded version";
             return Err(refuse(&format!("{why} {}", token.v)));
         }
-        let own = |why: &str| refuse(&format!("continue key is not valid: {why} (version {TOKEN_VERSION})"));
+        let own = |why: &str| {
+            refuse(&format!(
+                "continue key is not valid: {why} (version {TOKEN_VERSION})"
+            ))
+        };
         let revision = match token.rv {
             0 => return Err(own("incorrect encoded start resourceVersion")),
             rv => u64::try_from(rv).ok(),
@@ -120,8 +127,14 @@ impl Place {
         if token.start.is_empty() {
             return Err(own("encoded start key empty"));
         }
-        let place = format!("{ROOT}{}", token.start.strip_suffix('\0').unwrap_or(&token.start));
-        let traverses = place.split('/').skip(1).any(|part| matches!(part, "" | "." | ".."));
+        let place = format!(
+            "{ROOT}{}",
+            token.start.strip_suffix('\0').unwrap_or(&token.start)
+        );
+        let traverses = place
+            .split('/')
+            .skip(1)
+            .any(|part| matches!(part, "" | "." | ".."));
         match place.strip_prefix(path.resource_prefix()) {
             Some(after) if place.starts_with(path.store_prefix()) && !traverses => Ok(Self {
                 after: after.to_owned(),

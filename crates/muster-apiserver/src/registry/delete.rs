@@ -8,8 +8,7 @@ use muster_machinery::{meta, status::Status};
 use serde_json::{Value, json};
 
 use super::{
-    CONFLICT_RETRIES, Call, DeleteOptions, Outcome, Refusal, Registry, at_revision,
-    create::admission_request,
+    CONFLICT_RETRIES, Call, DeleteOptions, Outcome, Refusal, Registry, create::admission_request,
     options::Propagation, strategy, value_of,
 };
 use crate::{
@@ -60,10 +59,7 @@ impl Registry {
             let raced = match ending(call, options, &object) {
                 Ending::Nothing => return Ok(Outcome::Stored(stored)),
                 Ending::Remove if options.dry_run => {
-                    return Ok(Outcome::Removed(Arc::new(at_revision(
-                        &stored,
-                        stored.revision(),
-                    )?)));
+                    return Ok(Outcome::Removed(stored));
                 }
                 Ending::Mark(marked) if options.dry_run => {
                     let bytes = encode_stored(&marked).map_err(Status::internal)?;

@@ -8,8 +8,12 @@ use muster_machinery::status::Status;
 use muster_storage::{Revision, StoreError};
 
 use super::{
-    Call, ListOptions, Refusal, Registry, continuation::{ListPath, Place}, list_options::Freshness,
-    parse_version, select::Selection, storage_failure,
+    Call, ListOptions, Refusal, Registry,
+    continuation::{ListPath, Place},
+    list_options::Freshness,
+    parse_version,
+    select::Selection,
+    storage_failure,
 };
 use crate::watch::{ROOT, ResourceCache, Snapshot, StoredObject};
 
@@ -68,7 +72,10 @@ impl Registry {
             }
             let bounds = bounds.after(&place);
             return match place.revision {
-                Some(revision) => self.list_at(call, &cache, &bounds, &selection, revision).await,
+                Some(revision) => {
+                    self.list_at(call, &cache, &bounds, &selection, revision)
+                        .await
+                }
                 None => {
                     self.catch_up().await?;
                     Ok(self.list_now(call, &cache, &bounds, &selection))
@@ -84,7 +91,9 @@ impl Registry {
             }
             Freshness::NotOlderThan(revision) => self.reach(revision).await?,
             Freshness::Exactly(revision) => {
-                return self.list_at(call, &cache, &bounds, &selection, revision).await;
+                return self
+                    .list_at(call, &cache, &bounds, &selection, revision)
+                    .await;
             }
         }
         Ok(self.list_now(call, &cache, &bounds, &selection))
@@ -114,7 +123,11 @@ impl Registry {
     }
 
     fn snapshot(&self, call: &Call<'_>, cache: &ResourceCache, bounds: &Bounds) -> Snapshot {
-        cache.snapshot(call.namespace(), bounds.after.as_deref(), self.cache.revision())
+        cache.snapshot(
+            call.namespace(),
+            bounds.after.as_deref(),
+            self.cache.revision(),
+        )
     }
 
     /// The list as it was at `revision`: from the cache if nothing has changed since, else from history.
@@ -159,7 +172,12 @@ impl Registry {
         loop {
             let page = self
                 .store
-                .list(prefix, Some(Revision(revision)), cursor.as_deref(), STORE_PAGE)
+                .list(
+                    prefix,
+                    Some(Revision(revision)),
+                    cursor.as_deref(),
+                    STORE_PAGE,
+                )
                 .await
                 .map_err(|error| bounds.history_failure(&error, revision))?;
             for item in page.items {

@@ -310,11 +310,17 @@ mod tests {
             ("limit=5", Freshness::Newest),
             ("resourceVersion=0", Freshness::Any),
             ("resourceVersion=0&limit=5", Freshness::Any),
-            ("resourceVersion=0&resourceVersionMatch=NotOlderThan", Freshness::Any),
+            (
+                "resourceVersion=0&resourceVersionMatch=NotOlderThan",
+                Freshness::Any,
+            ),
             ("resourceVersion=7", Freshness::NotOlderThan(7)),
             ("resourceVersion=7&limit=5", Freshness::Exactly(7)),
             ("resourceVersion=7&limit=-1", Freshness::NotOlderThan(7)),
-            ("resourceVersion=7&resourceVersionMatch=Exact", Freshness::Exactly(7)),
+            (
+                "resourceVersion=7&resourceVersionMatch=Exact",
+                Freshness::Exactly(7),
+            ),
             (
                 "resourceVersion=7&resourceVersionMatch=NotOlderThan&limit=5",
                 Freshness::NotOlderThan(7),
@@ -365,7 +371,10 @@ mod tests {
             ("resourceVersion=0".to_owned(), WatchStart::State(Some(0))),
             ("resourceVersion=7".to_owned(), WatchStart::After(7)),
             (initial.to_owned(), WatchStart::State(None)),
-            (format!("{initial}&resourceVersion=7"), WatchStart::State(Some(7))),
+            (
+                format!("{initial}&resourceVersion=7"),
+                WatchStart::State(Some(7)),
+            ),
             (live.to_owned(), WatchStart::Now),
             (format!("{live}&resourceVersion=0"), WatchStart::Now),
             (format!("{live}&resourceVersion=7"), WatchStart::After(7)),
@@ -401,7 +410,10 @@ mod tests {
             of("fieldSelector=metadata.name%3Db").unwrap_err().code(),
             400
         );
-        assert_eq!(of("fieldSelector=spec.nodeName%3Dn").unwrap_err().code(), 400);
+        assert_eq!(
+            of("fieldSelector=spec.nodeName%3Dn").unwrap_err().code(),
+            400
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! Refuses to know: HTTP, formats, who may do what.
 
 mod apply;
+mod changes;
 mod collection;
 mod continuation;
 mod conversion;
@@ -43,7 +44,7 @@ use crate::{
 };
 
 pub(crate) use conversion::Conversion;
-pub(crate) use follow::{Follower, Frame};
+pub(crate) use follow::{Follower, Frame, Telling};
 pub(crate) use list::ObjectList;
 pub(crate) use list_options::{ListOptions, parse_version};
 pub(crate) use options::{DeleteOptions, Propagation, WriteKind, WriteOptions};

@@ -179,7 +179,7 @@ async fn follow_once(cache: &WatchCache, store: &dyn Store, after: u64) {
 }
 
 /// Splits a store key into `group/plural` and `[namespace/]name`.
-pub(crate) fn split_key(key: &str) -> Option<(&str, &str)> {
+fn split_key(key: &str) -> Option<(&str, &str)> {
     let rest = key.strip_prefix(ROOT)?;
     let group_end = rest.find('/')?;
     let plural_end = rest[group_end + 1..].find('/')? + group_end + 1;

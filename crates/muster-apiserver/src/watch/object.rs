@@ -4,7 +4,10 @@
 //! Refuses to know: what the object means. The stored form differs from the served one only in that it has
 //! no `resourceVersion`: the revision is known after the write, so it is spliced in, not serialised again.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::{Map, Value};
@@ -19,6 +22,31 @@ pub(crate) struct StoredObject {
     json: Bytes,
     attributes: OnceLock<Box<Attributes>>,
     parsed: OnceLock<Arc<Value>>,
+    protobuf: OnceLock<Kept>,
+}
+
+/// Bytes that are kept beside their object, as far as there is room.
+#[derive(Debug)]
+struct Kept(Bytes);
+
+/// How much is kept beside objects, in bytes, and how much may be.
+static KEPT: AtomicUsize = AtomicUsize::new(0);
+const MAX_KEPT: usize = 96 << 20;
+
+impl Kept {
+    fn new(bytes: &Bytes) -> Option<Self> {
+        if KEPT.fetch_add(bytes.len(), Ordering::Relaxed) > MAX_KEPT {
+            KEPT.fetch_sub(bytes.len(), Ordering::Relaxed);
+            return None;
+        }
+        Some(Self(bytes.clone()))
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        KEPT.fetch_sub(self.0.len(), Ordering::Relaxed);
+    }
 }
 
 impl StoredObject {
@@ -30,6 +58,7 @@ impl StoredObject {
             json: with_revision(stored, revision),
             attributes: OnceLock::new(),
             parsed: OnceLock::new(),
+            protobuf: OnceLock::new(),
         }
     }
 
@@ -60,6 +89,18 @@ impl StoredObject {
         &self.json
     }
 
+    /// The same state under another revision: what is told of an object that has left a selection, or gone.
+    pub(crate) fn at_revision(&self, revision: u64) -> Self {
+        let own = format!("\"resourceVersion\":\"{}\"", self.revision);
+        let rest = metadata_start(&self.json).and_then(|at| {
+            let rest = self.json[at..].strip_prefix(own.as_bytes())?;
+            Some((at, rest.strip_prefix(b",").unwrap_or(rest)))
+        });
+        let stored = rest.map(|(at, rest)| [&self.json[..at], rest].concat());
+        let stored = stored.as_deref().unwrap_or(&self.json);
+        Self::new(Arc::clone(&self.key), revision, stored)
+    }
+
     /// The object as a value of its own. Bytes that are not JSON (a damaged store) read as an error.
     pub(crate) fn value(&self) -> Result<Value, serde_json::Error> {
         match self.parsed.get() {
@@ -76,6 +117,22 @@ impl StoredObject {
     /// The object as a shared value that is not kept.
     pub(crate) fn shared_value(&self) -> Arc<Value> {
         Arc::new(serde_json::from_slice(&self.json).unwrap_or(Value::Null))
+    }
+
+    /// The object's bare protobuf message in its stored version: as it was kept, or made by `encode` and kept
+    /// for the next one who asks, while there is room.
+    pub(crate) fn protobuf<E>(
+        &self,
+        encode: impl FnOnce() -> Result<Vec<u8>, E>,
+    ) -> Result<Bytes, E> {
+        if let Some(kept) = self.protobuf.get() {
+            return Ok(kept.0.clone());
+        }
+        let bytes = Bytes::from(encode()?);
+        if let Some(kept) = Kept::new(&bytes) {
+            let _ = self.protobuf.set(kept);
+        }
+        Ok(bytes)
     }
 
     /// What selectors look at, extracted on first use.

@@ -13,7 +13,7 @@ use std::{
 use parking_lot::RwLock;
 use tokio::sync::mpsc;
 
-use super::{Selectable, object::StoredObject};
+use super::{Delivery, Selectable, object::StoredObject};
 
 /// Most changes kept per resource.
 const RING_EVENTS: usize = 4096;
@@ -73,7 +73,7 @@ pub(crate) struct Subscription {
     /// Changes between the asked revision and now, oldest first.
     pub(crate) backlog: VecDeque<Arc<CacheEvent>>,
     /// Changes from now on. Ends when the watcher was too slow or the cache was reloaded.
-    pub(crate) live: mpsc::Receiver<Arc<CacheEvent>>,
+    pub(crate) live: mpsc::Receiver<Arc<Delivery>>,
 }
 
 /// Objects at one revision.
@@ -122,7 +122,7 @@ struct Watchers {
 #[derive(Debug)]
 struct Slot {
     namespace: Option<String>,
-    sender: mpsc::Sender<Arc<CacheEvent>>,
+    sender: mpsc::Sender<Arc<Delivery>>,
 }
 
 impl ResourceCache {
@@ -306,7 +306,7 @@ impl Watchers {
         &mut self,
         namespace: Option<&str>,
         interest: Interest,
-    ) -> mpsc::Receiver<Arc<CacheEvent>> {
+    ) -> mpsc::Receiver<Arc<Delivery>> {
         self.added += 1;
         if self.added >= SWEEP_EVERY {
             self.sweep();
@@ -346,25 +346,29 @@ impl Watchers {
     }
 
     fn hand_out(&mut self, event: &Arc<CacheEvent>, selectable: Selectable) {
-        deliver(&mut self.all, event);
-        deliver_indexed(&mut self.by_name, event.object.name(), event);
+        if self.all.is_empty() && self.by_name.is_empty() && self.by_field.is_empty() {
+            return;
+        }
+        let delivery = Arc::new(Delivery::new(Arc::clone(event)));
+        deliver(&mut self.all, &delivery);
+        deliver_indexed(&mut self.by_name, event.object.name(), &delivery);
         if self.by_field.is_empty() {
             return;
         }
         let now = event.object.attributes(selectable).field(0);
-        deliver_indexed(&mut self.by_field, now, event);
+        deliver_indexed(&mut self.by_field, now, &delivery);
         if let Some(previous) = &event.previous {
             let before = previous.attributes(selectable).field(0);
             if before != now {
-                deliver_indexed(&mut self.by_field, before, event);
+                deliver_indexed(&mut self.by_field, before, &delivery);
             }
         }
     }
 }
 
-fn deliver_indexed(index: &mut HashMap<String, Vec<Slot>>, value: &str, event: &Arc<CacheEvent>) {
+fn deliver_indexed(index: &mut HashMap<String, Vec<Slot>>, value: &str, delivery: &Arc<Delivery>) {
     if let Some(slots) = index.get_mut(value) {
-        deliver(slots, event);
+        deliver(slots, delivery);
         if slots.is_empty() {
             index.remove(value);
         }
@@ -372,12 +376,12 @@ fn deliver_indexed(index: &mut HashMap<String, Vec<Slot>>, value: &str, event: &
 }
 
 /// Hands the event to each watcher; one that has gone or cannot keep up loses its place.
-fn deliver(slots: &mut Vec<Slot>, event: &Arc<CacheEvent>) {
+fn deliver(slots: &mut Vec<Slot>, delivery: &Arc<Delivery>) {
     slots.retain(|slot| {
-        if !in_namespace(event, slot.namespace.as_deref()) {
+        if !in_namespace(delivery.event(), slot.namespace.as_deref()) {
             return !slot.sender.is_closed();
         }
-        slot.sender.try_send(Arc::clone(event)).is_ok()
+        slot.sender.try_send(Arc::clone(delivery)).is_ok()
     });
 }
 
@@ -429,7 +433,7 @@ mod tests {
         let backlog: Vec<_> = sub.backlog.iter().map(|event| event.revision()).collect();
         let live = sub.live.try_recv().unwrap();
         assert_eq!(
-            (backlog, live.revision(), live.change),
+            (backlog, live.event().revision(), live.event().change),
             (vec![2], 3, Change::Modified)
         );
         assert!(sub.live.try_recv().is_err());
@@ -478,7 +482,7 @@ mod tests {
         let mut seen = 0;
         while let Ok(event) = slow.live.try_recv() {
             seen += 1;
-            assert_eq!(event.revision(), seen);
+            assert_eq!(event.event().revision(), seen);
         }
         assert_eq!(seen, WATCHER_LAG as u64);
         assert!(matches!(

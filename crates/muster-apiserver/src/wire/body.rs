@@ -5,24 +5,23 @@
 use std::{
     convert::Infallible,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt};
 use http_body::{Body, Frame, SizeHint};
 
-use crate::watch::StoredObject;
+use super::ListBody;
 
 /// The body of an answer.
 pub enum ResponseBody {
     /// All of it, at once.
     #[doc(hidden)]
     Full(Bytes),
-    /// A JSON list whose items are copied together piece by piece.
+    /// A list whose items are copied together piece by piece.
     #[doc(hidden)]
-    List(JsonList),
+    List(ListBody),
     /// Frames as they come.
     #[doc(hidden)]
     Stream(BoxStream<'static, Bytes>),
@@ -73,7 +72,7 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Full(bytes) => bytes.is_empty(),
-            Self::List(list) => list.left == 0,
+            Self::List(list) => list.left() == 0,
             Self::Stream(_) => false,
         }
     }
@@ -81,91 +80,8 @@ impl Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::List(list) => SizeHint::with_exact(list.left),
+            Self::List(list) => SizeHint::with_exact(list.left()),
             Self::Stream(_) => SizeHint::default(),
-        }
-    }
-}
-
-/// Pieces of this size are sent at once.
-const PIECE: usize = 32 * 1024;
-
-/// A JSON list, written from shared items without ever being in memory as a whole.
-pub struct JsonList {
-    head: Bytes,
-    items: std::vec::IntoIter<Arc<StoredObject>>,
-    first: bool,
-    ended: bool,
-    left: u64,
-}
-
-const TAIL: &[u8] = b"]}\n";
-
-impl JsonList {
-    /// A list that begins with `head`, which ends in `"items":[`.
-    pub(crate) fn new(head: Bytes, items: Vec<Arc<StoredObject>>) -> Self {
-        let commas = items.len().saturating_sub(1);
-        let bytes: usize = items.iter().map(|item| item.json().len()).sum();
-        let left = (head.len() + bytes + commas + TAIL.len()) as u64;
-        Self {
-            head,
-            items: items.into_iter(),
-            first: true,
-            ended: false,
-            left,
-        }
-    }
-
-    fn next_piece(&mut self) -> Option<Bytes> {
-        if self.ended {
-            return None;
-        }
-        let mut piece = BytesMut::with_capacity(PIECE);
-        piece.put_slice(&std::mem::take(&mut self.head));
-        while piece.len() < PIECE {
-            let Some(item) = self.items.next() else {
-                piece.put_slice(TAIL);
-                self.ended = true;
-                break;
-            };
-            if !std::mem::take(&mut self.first) {
-                piece.put_u8(b',');
-            }
-            piece.put_slice(item.json());
-        }
-        self.left -= piece.len() as u64;
-        Some(piece.freeze())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use http_body_util::BodyExt;
-    use serde_json::json;
-
-    use super::*;
-    use crate::watch::encode_stored;
-
-    #[tokio::test]
-    async fn a_list_is_as_long_as_it_says_and_valid_json() {
-        for count in [0, 1, 2, 500] {
-            let items = (0..count)
-                .map(|n| {
-                    let stored = encode_stored(&json!({"metadata": {}, "data": "x".repeat(n)}));
-                    Arc::new(StoredObject::new(
-                        format!("{n}").into(),
-                        1,
-                        &stored.unwrap(),
-                    ))
-                })
-                .collect();
-            let body =
-                ResponseBody::List(JsonList::new(Bytes::from_static(b"{\"items\":["), items));
-            let promised = body.size_hint().exact().unwrap();
-            let bytes = body.collect().await.unwrap().to_bytes();
-            assert_eq!(bytes.len() as u64, promised);
-            let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
-            assert_eq!(value["items"].as_array().map(Vec::len), Some(count));
         }
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use muster_machinery::{
-    protobuf,
+    protobuf::{self, ListFrame},
     resources::Resource,
     status::Status,
     table::{
@@ -19,13 +19,15 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    Format, Negotiated, Refusal, Response, ResponseBody, Transform, body::JsonList,
-    negotiate::OFFERED,
+    Format, ListBody, Negotiated, Refusal, Response, ResponseBody, Transform, negotiate::OFFERED,
 };
 use crate::{
     registry::{Conversion, ObjectList},
     watch::StoredObject,
 };
+
+/// From how many objects on writing is left to a thread of its own.
+const MANY: usize = 256;
 
 /// Writes objects of one resource for one client.
 #[derive(Clone, Debug)]
@@ -59,12 +61,14 @@ impl Encoder {
         object: &StoredObject,
     ) -> Result<Response, Refusal> {
         let n = self.negotiated;
-        if n.format == Format::Json
-            && n.transform == Transform::None
-            && !n.pretty
-            && !self.converts()
-        {
+        if self.shares_json() {
             return Ok(response(code, "application/json", object.json().clone()));
+        }
+        if n.format == Format::Protobuf
+            && n.transform == Transform::None
+            && let Some(body) = self.enveloped(object)?
+        {
+            return Ok(response(code, protobuf::CONTENT_TYPE, body));
         }
         let value = self.served(object)?;
         match n.transform {
@@ -97,24 +101,41 @@ impl Encoder {
         )
     }
 
-    /// An answer with many objects.
-    pub(crate) fn list(&self, list: ObjectList) -> Result<Response, Refusal> {
+    /// An answer with many objects. What takes long keeps nobody else waiting.
+    pub(crate) async fn list(self, list: ObjectList) -> Result<Response, Refusal> {
+        if self.shares_json() || list.objects.len() < MANY {
+            return self.list_now(list);
+        }
+        let written = tokio::task::spawn_blocking(move || self.list_now(list));
+        written.await.map_err(Status::internal)?
+    }
+
+    fn list_now(&self, list: ObjectList) -> Result<Response, Refusal> {
         let n = self.negotiated;
         let metadata = ListMeta {
             resource_version: list.revision.to_string(),
             continue_token: list.continue_token,
             remaining_item_count: list.remaining.map(|count| count as u64),
         };
-        if n.format == Format::Json
-            && n.transform == Transform::None
-            && !n.pretty
-            && !self.converts()
-        {
+        if self.shares_json() {
             let head = self.list_head(&metadata)?;
-            let mut response = Response::new(ResponseBody::List(JsonList::new(head, list.objects)));
-            let json = HeaderValue::from_static("application/json");
-            response.headers_mut().insert(header::CONTENT_TYPE, json);
-            return Ok(response);
+            let body = ResponseBody::List(ListBody::json(head, list.objects));
+            return Ok(response_with(StatusCode::OK, "application/json", body));
+        }
+        if n.format == Format::Protobuf
+            && n.transform == Transform::None
+            && let Some(body) = self.protobuf_list(&metadata, &list.objects)?
+        {
+            let body = ResponseBody::List(body);
+            return Ok(response_with(StatusCode::OK, protobuf::CONTENT_TYPE, body));
+        }
+        if n.transform == Transform::Metadata {
+            let values = list.objects.iter();
+            let values = values
+                .map(|object| self.only_metadata(object))
+                .collect::<Result<Vec<_>, _>>()?;
+            let list = partial_object_metadata_list(&values, &metadata);
+            return self.write(StatusCode::OK, &list);
         }
         let values = list
             .objects
@@ -127,11 +148,7 @@ impl Encoder {
                 let table = Table::new(group, kind, &values, metadata, self.include, self.now);
                 self.write(StatusCode::OK, &table)
             }
-            Transform::Metadata => self.write(
-                StatusCode::OK,
-                &partial_object_metadata_list(&values, &metadata),
-            ),
-            Transform::None => self.write(
+            Transform::None | Transform::Metadata => self.write(
                 StatusCode::OK,
                 &json!({
                     "kind": self.resource.list_kind,
@@ -151,6 +168,74 @@ impl Encoder {
             self.resource.api_version()
         );
         Ok(head.into())
+    }
+
+    /// Whether objects are served as the bytes that the cache has.
+    fn shares_json(&self) -> bool {
+        let n = self.negotiated;
+        n.format == Format::Json && n.transform == Transform::None && !n.pretty && !self.converts()
+    }
+
+    fn protobuf_list(
+        &self,
+        metadata: &ListMeta,
+        objects: &[Arc<StoredObject>],
+    ) -> Result<Option<ListBody>, Refusal> {
+        let mut items = Vec::with_capacity(objects.len());
+        for object in objects {
+            match self.bare_protobuf(object)? {
+                Some(item) => items.push(item),
+                None => return Ok(None),
+            }
+        }
+        let metadata = serde_json::to_value(metadata).map_err(Status::internal)?;
+        let (api_version, kind) = (self.resource.api_version(), &self.resource.list_kind);
+        let lengths = items.iter().map(Bytes::len);
+        let frame = ListFrame::new(&api_version, kind, &metadata, lengths).ok();
+        Ok(frame.map(|frame| ListBody::protobuf(frame, items)))
+    }
+
+    /// An object as a protobuf body; `None` if it has no protobuf form.
+    pub(super) fn enveloped(&self, object: &StoredObject) -> Result<Option<Vec<u8>>, Refusal> {
+        let bare = self.bare_protobuf(object)?;
+        let (api_version, kind) = (self.resource.api_version(), &self.resource.kind);
+        Ok(bare.map(|bare| protobuf::envelope(&api_version, kind, &bare)))
+    }
+
+    fn bare_protobuf(&self, object: &StoredObject) -> Result<Option<Bytes>, Refusal> {
+        let encode = || {
+            let value = self.served(object).map_err(Some)?;
+            match protobuf::encode_bare(&value) {
+                Ok(bare) => Ok(bare),
+                Err(error) => {
+                    tracing::debug!(%error, key = &**object.key(), "an object has no protobuf form");
+                    Err(None)
+                }
+            }
+        };
+        let bare = if self.converts() {
+            encode().map(Bytes::from)
+        } else {
+            object.protobuf(encode)
+        };
+        match bare {
+            Ok(bare) => Ok(Some(bare)),
+            Err(None) => Ok(None),
+            Err(Some(refusal)) => Err(refusal),
+        }
+    }
+
+    /// What an object's metadata transformation is made from, without reading the rest of it.
+    pub(super) fn only_metadata(&self, object: &StoredObject) -> Result<Value, Refusal> {
+        #[derive(serde::Deserialize, Serialize)]
+        struct OnlyMetadata {
+            metadata: Value,
+        }
+        if self.converts() {
+            return self.served(object);
+        }
+        let only: OnlyMetadata = serde_json::from_slice(object.json()).map_err(Status::internal)?;
+        serde_json::to_value(only).map_err(|error| Status::internal(error).into())
     }
 
     /// Whether stored objects have to be converted before they are served.
@@ -219,7 +304,11 @@ fn write_json(
 }
 
 fn response(code: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response {
-    let mut response = Response::new(ResponseBody::full(body));
+    response_with(code, content_type, ResponseBody::full(body))
+}
+
+fn response_with(code: StatusCode, content_type: &'static str, body: ResponseBody) -> Response {
+    let mut response = Response::new(body);
     *response.status_mut() = code;
     response
         .headers_mut()

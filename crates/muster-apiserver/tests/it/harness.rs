@@ -55,10 +55,16 @@ impl Answer {
 
 impl Cluster {
     pub(crate) async fn start() -> Self {
+        Self::start_with(|_| ()).await
+    }
+
+    /// A server whose configuration is changed before it starts.
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let data = TempDir::new().unwrap();
         let store = Arc::new(MemoryStore::new());
         let address = "127.0.0.1:0".parse().unwrap();
-        let config = Config::new(data.path(), address, Arc::clone(&store) as _);
+        let mut config = Config::new(data.path(), address, Arc::clone(&store) as _);
+        change(&mut config);
         let server = ApiServer::start(config).await.unwrap();
         let cluster = Self {
             server,
@@ -190,7 +196,13 @@ impl Client<'_> {
 
     /// Opens a watch.
     pub(crate) async fn watch(&self, path: &str) -> Events {
-        let request = Request::get(path).body(Full::default()).unwrap();
+        self.watch_as(path, "application/json").await
+    }
+
+    /// Opens a watch in a representation that is written as JSON.
+    pub(crate) async fn watch_as(&self, path: &str, accept: &str) -> Events {
+        let request = Request::get(path).header("accept", accept);
+        let request = request.body(Full::default()).unwrap();
         let response = self.send(request).await;
         assert_eq!(response.status(), 200, "{path}");
         Events {

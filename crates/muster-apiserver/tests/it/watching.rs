@@ -125,7 +125,7 @@ async fn a_streaming_list_ends_with_an_annotated_bookmark() {
     let missing = admin
         .get(&format!("{CONFIG_MAPS}?watch=1&sendInitialEvents=true"))
         .await;
-    assert_eq!(missing.code, 400);
+    assert_eq!(missing.code, 422);
 }
 
 #[tokio::test]
@@ -198,4 +198,80 @@ async fn a_watch_of_one_name_by_path_hears_of_no_other() {
     admin.post(CONFIG_MAPS, &config_map("a")).await.ok();
     admin.post(CONFIG_MAPS, &config_map("b")).await.ok();
     assert_eq!(watch.tell().await, told("ADDED", "b"));
+}
+
+#[tokio::test]
+async fn a_watch_from_the_future_waits_for_it_and_a_streaming_list_does_not_for_long() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let made = admin.post(CONFIG_MAPS, &config_map("a")).await.ok();
+    let version: u64 = revision(&made).parse().unwrap();
+    let query = format!(
+        "watch=1&allowWatchBookmarks=true&timeoutSeconds=2&resourceVersion={}",
+        version + 1
+    );
+    let mut watch = admin.watch(&format!("{CONFIG_MAPS}?{query}")).await;
+    admin.post(CONFIG_MAPS, &config_map("b")).await.ok();
+    admin.post(CONFIG_MAPS, &config_map("c")).await.ok();
+    assert_eq!(watch.tell().await, told("ADDED", "c"));
+    assert_eq!(watch.next().await.unwrap()["type"], "BOOKMARK");
+
+    let query =
+        "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=99999";
+    let mut watch = admin.watch(&format!("{CONFIG_MAPS}?{query}")).await;
+    let event = watch.next().await.unwrap();
+    assert_eq!(
+        (&event["type"], &event["object"]["code"]),
+        (&json!("ERROR"), &json!(504))
+    );
+    assert_eq!(
+        event["object"]["details"]["causes"][0]["reason"],
+        "ResourceVersionTooLarge"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_stops_tells_its_watchers_how_far_they_are() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let list = admin.get(CONFIG_MAPS).await.ok();
+    let query = format!(
+        "watch=1&allowWatchBookmarks=true&resourceVersion={}",
+        revision(&list)
+    );
+    let mut watch = admin.watch(&format!("{CONFIG_MAPS}?{query}")).await;
+    admin.post(CONFIG_MAPS, &config_map("a")).await.ok();
+    let secret = json!({"metadata": {"name": "s"}});
+    let last = admin.post("/api/v1/namespaces/default/secrets", &secret);
+    let last = last.await.ok();
+    cluster.server.shutdown().await;
+    assert_eq!(watch.tell().await, told("ADDED", "a"));
+    let bookmark = watch.next().await.unwrap();
+    assert_eq!(bookmark["type"], "BOOKMARK");
+    assert_eq!(revision(&bookmark["object"]), revision(&last));
+    assert!(watch.next().await.is_none());
+}
+
+#[tokio::test]
+async fn many_watchers_hear_the_same_in_their_own_form() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let list = admin.get(CONFIG_MAPS).await.ok();
+    let path = format!("{CONFIG_MAPS}?watch=1&resourceVersion={}", revision(&list));
+    let mut plain = vec![admin.watch(&path).await, admin.watch(&path).await];
+    let partial = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+    let mut metadata = admin.watch_as(&path, partial).await;
+    let mut entered = admin.watch(&format!("{path}&labelSelector=on%3Dyes")).await;
+    let mut object = config_map("a");
+    admin.post(CONFIG_MAPS, &object).await.ok();
+    object["metadata"]["labels"] = json!({"on": "yes"});
+    admin.put(&format!("{CONFIG_MAPS}/a"), &object).await.ok();
+    for watch in &mut plain {
+        assert_eq!(watch.tell().await, told("ADDED", "a"));
+        assert_eq!(watch.tell().await, told("MODIFIED", "a"));
+    }
+    let event = metadata.next().await.unwrap();
+    assert_eq!(event["object"]["kind"], "PartialObjectMetadata");
+    assert_eq!(event["object"].get("data"), None);
+    assert_eq!(entered.tell().await, told("ADDED", "a"));
 }
