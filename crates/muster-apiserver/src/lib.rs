@@ -18,6 +18,7 @@ mod system;
 
 pub mod reviews;
 
+mod custom;
 mod registry;
 
 mod admission;

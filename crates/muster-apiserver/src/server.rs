@@ -31,6 +31,7 @@ use crate::{
     },
     authz::Authorizer,
     background,
+    custom::Keeper,
     bootstrap::{BootstrapSettings, Pki, PkiSettings, default_objects},
     pipeline::{InflightLimits, Pipeline},
     registry::Registry,
@@ -127,6 +128,13 @@ impl ApiServer {
         let object_settings = running.bootstrap_settings(&config, reached);
         let objects = default_objects(&object_settings);
         make_default_objects(&parts.registry, &parts.catalogue, objects.clone()).await?;
+        let keeper = Arc::clone(&parts.keeper);
+        let working = keeper.work(running.tracker.clone());
+        let stop = running.stop.clone();
+        running
+            .tracker
+            .spawn(stop.run_until_cancelled_owned(working));
+        parts.keeper.catch_up().await;
         running.health.set_bootstrapped();
         background::start(
             &config.store,
@@ -163,6 +171,7 @@ struct Parts {
     pipeline: Arc<Pipeline>,
     registry: Arc<Registry>,
     catalogue: Arc<ResourceCatalogue>,
+    keeper: Arc<Keeper>,
     health: Arc<Health>,
 }
 
@@ -189,7 +198,7 @@ impl Parts {
         authenticator.trust_clients(pki.ca_bundle());
         authenticator.trust_front_proxies(pki.front_proxy_bundle());
         let authorizer = Arc::new(Authorizer::new(Arc::clone(&reader)));
-        let catalogue = Arc::new(ResourceCatalogue::builtin());
+        let catalogue = Arc::new(ResourceCatalogue::new(cache, stop.clone()));
         let health = Arc::new(Health::new());
         let known = Arc::clone(&catalogue);
         let metrics = Arc::new(Metrics::new(
@@ -222,9 +231,11 @@ impl Parts {
             address: reached.to_string(),
             swagger: SwaggerInUse::default(),
         };
+        let keeper = Keeper::new(Arc::clone(&registry), Arc::clone(&catalogue), cache);
         let router = Router {
             registry: Arc::clone(&registry),
             catalogue: Arc::clone(&catalogue),
+            keeper: Arc::clone(&keeper),
             authenticator: Arc::clone(&authenticator),
             authorizer: Arc::clone(&authorizer),
             system,
@@ -248,6 +259,7 @@ impl Parts {
             pipeline,
             registry,
             catalogue,
+            keeper,
             health,
         })
     }

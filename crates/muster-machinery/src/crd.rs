@@ -42,5 +42,5 @@ pub use published::{for_openapi_v2, for_openapi_v3};
 pub use schema::{Additional, Checks, ListType, Rule, Schema, SchemaError, Type};
 pub use validation::{
     definition_warnings, prepare_definition, prepare_definition_update, validate_definition,
-    validate_definition_update,
+    validate_definition_status, validate_definition_update,
 };

@@ -24,8 +24,17 @@ use crate::schema;
 pub struct Published<'a> {
     /// The resource as discovery shows it.
     pub resource: &'a Resource,
-    /// The `openAPIV3Schema` of a custom resource's version; `None` for built-in kinds.
+    /// What a custom resource's version says of itself; `None` for built-in kinds.
+    pub custom: Option<Custom<'a>>,
+}
+
+/// A custom resource's part of a document.
+#[derive(Clone, Copy, Debug)]
+pub struct Custom<'a> {
+    /// The `openAPIV3Schema`, if there is one.
     pub schema: Option<&'a Value>,
+    /// Changes whenever the schema does; hashes are made of it, so that they need no schema.
+    pub tag: &'a str,
 }
 
 /// The description of one group and version.
@@ -62,15 +71,15 @@ impl Document<'_> {
         hash.add(&self.path());
         for published in &self.resources {
             hash.add(&format!("{:?}", published.resource));
-            if let Some(schema) = published.schema {
-                hash.add(&schema.to_string());
+            if let Some(custom) = published.custom {
+                hash.add(custom.tag);
             }
         }
     }
 
     /// The document itself.
     pub fn to_json(&self) -> Value {
-        let mut schemas = schemas::Schemas::new();
+        let mut schemas = schemas::Schemas::new(schemas::Language::V3);
         schemas.add(self);
         let schemas: Map<String, Value> = schemas.collect();
         let mut paths = Map::new();

@@ -99,6 +99,8 @@ pub struct Resource {
     pub storage_group_version: (Text, Text),
     /// Upstream's hash of the storage version; empty when discovery shows none.
     pub storage_version_hash: Text,
+    /// Fields by which objects of a custom resource can be selected, such as `spec.color`.
+    pub selectable: Vec<Text>,
 }
 
 impl Resource {

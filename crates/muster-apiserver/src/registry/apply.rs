@@ -63,6 +63,9 @@ fn applied(
     });
     let writer = Writer::of(call, options);
     let mut object = writer.apply(live.as_ref(), config, options.force)?;
+    if let Some(custom) = call.custom {
+        custom.coerce(&mut object);
+    }
     metadata::place(call, &mut object)?;
     metadata::check_name(call, &mut object)?;
     conversion.store(call.served, &mut object);

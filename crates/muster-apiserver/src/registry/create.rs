@@ -109,7 +109,10 @@ impl Registry {
         object: &Value,
         request: &AdmissionRequest<'_>,
     ) -> Result<(), Refusal> {
-        let errors = validation::validate_create(call.resource, object);
+        let errors = match call.custom {
+            Some(custom) => custom.validate(call.resource, object),
+            None => validation::validate_create(call.resource, object),
+        };
         if !errors.is_empty() {
             let (group, kind) = (&call.resource.group, &call.resource.kind);
             return Err(Status::invalid(group, kind, meta::name(object), &errors).into());

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     CONFLICT_RETRIES, Call, DeleteOptions, Outcome, Refusal, Registry, create::admission_request,
-    options::Propagation, strategy, value_of,
+    options::Propagation, strategy,
 };
 use crate::{
     admission::Operation,
@@ -50,7 +50,7 @@ impl Registry {
         options: &DeleteOptions,
     ) -> Result<Outcome, Refusal> {
         for _ in 0..CONFLICT_RETRIES {
-            let object = value_of(&stored)?;
+            let object = call.read(&stored)?;
             check_preconditions(call, options, &object)?;
             if !options.is_admitted {
                 let request = admission_request(call, Operation::Delete, options.into());

@@ -21,6 +21,7 @@ use super::{
     storage_failure,
 };
 use crate::{
+    custom::CustomVersion,
     entropy::system_entropy,
     watch::{Change, Delivery, Snapshot, StoredObject, TooOld, WatchCache},
 };
@@ -102,7 +103,8 @@ impl Registry {
             &options.fields,
             call.served,
             cache.selectable(),
-        );
+        )
+        .as_served_by(call.custom);
         if !call.name().is_empty() {
             selection.restrict_to(call.name());
         }
@@ -167,7 +169,7 @@ impl Registry {
             bookmarks: options.bookmarks,
             ends_at,
             timer: Box::pin(tokio::time::sleep_until(next_tick(now, ends_at))),
-            stop: self.stop.clone(),
+            stop: call.custom.map_or_else(|| self.stop.clone(), CustomVersion::gone),
             is_stopping: false,
             ended: false,
         }

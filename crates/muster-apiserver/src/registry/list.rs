@@ -62,7 +62,8 @@ impl Registry {
             &options.fields,
             call.served,
             cache.selectable(),
-        );
+        )
+        .as_served_by(call.custom);
         let bounds = Bounds::of(call, options);
         if !options.continue_token.is_empty() {
             let place = Place::parse(&options.continue_token, &bounds.path)?;

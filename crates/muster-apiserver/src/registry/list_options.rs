@@ -211,6 +211,17 @@ impl ListOptions {
     }
 
     fn check_fields(&self, resource: &Resource) -> Result<(), Refusal> {
+        if !resource.selectable.is_empty() {
+            let known = |field: &str| {
+                matches!(field, "metadata.name" | "metadata.namespace")
+                    || resource.selectable.iter().any(|own| own == field)
+            };
+            let unknown = self.fields.requirements().iter().find(|one| !known(&one.field));
+            return unknown.map_or(Ok(()), |one| {
+                let why = format!("field label not supported: {}", one.field);
+                Err(Status::bad_request(why).into())
+            });
+        }
         self.fields
             .check(&resource.group, &resource.kind)
             .map_err(|error| Status::bad_request(error.to_string()).into())

@@ -38,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     admission::Admission,
     authn::Authenticator,
+    custom::CustomVersion,
     notes::Notes,
     request::{ResourceRequest, UserInfo},
     watch::{Behind, ResourceCache, StoredObject, WatchCache, encode_stored},
@@ -75,6 +76,8 @@ pub(crate) struct Call<'a> {
     pub(crate) resource: &'a Resource,
     /// The table's entry that was asked for; another one where a resource is served under two names.
     pub(crate) served: &'a Resource,
+    /// The version of a custom resource; `None` for built-in ones. Its objects pass through the registry in the served form.
+    pub(crate) custom: Option<&'a CustomVersion>,
     /// The subresource's entry, if one is addressed.
     pub(crate) sub: Option<&'a Subresource>,
     /// When the request came in.
@@ -128,6 +131,15 @@ impl Call<'_> {
     /// The subresource's name, or the empty string.
     pub(crate) fn sub_name(&self) -> &str {
         self.sub.map_or("", |sub| &sub.name)
+    }
+
+    /// A stored object in the form in which it is worked on.
+    fn read(&self, stored: &StoredObject) -> Result<Value, Refusal> {
+        let mut object = value_of(stored)?;
+        if let Some(custom) = self.custom {
+            custom.serve(&mut object)?;
+        }
+        Ok(object)
     }
 
     /// 404 for the addressed object.
@@ -192,6 +204,16 @@ impl Registry {
     /// Whether the addressed object is there, as far as the cache knows.
     pub(crate) fn exists(&self, call: &Call<'_>) -> bool {
         self.resource_cache(call).get(&call.key()).is_some()
+    }
+
+    /// Ends everything that goes on with the server.
+    pub(crate) fn stop(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// The objects of a resource.
+    pub(crate) fn cache_of(&self, resource: &Resource) -> Arc<ResourceCache> {
+        self.cache.resource(&resource.group, &resource.plural)
     }
 
     fn resource_cache(&self, call: &Call<'_>) -> Arc<ResourceCache> {
@@ -308,7 +330,15 @@ fn raced(old: &StoredObject, error: StoreError) -> Result<Option<Arc<StoredObjec
 }
 
 fn encode(call: &Call<'_>, object: &Value) -> Result<bytes::Bytes, Refusal> {
-    let bytes = encode_stored(object).map_err(Status::internal)?;
+    let bytes = match call.custom {
+        Some(custom) => {
+            let mut object = object.clone();
+            custom.store(&mut object)?;
+            encode_stored(&object)
+        }
+        None => encode_stored(object),
+    };
+    let bytes = bytes.map_err(Status::internal)?;
     if bytes.len() > MAX_OBJECT {
         return Err(Status::request_entity_too_large(&format!(
             "{} of {} bytes is over the limit of {MAX_OBJECT}",

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use muster_machinery::{
-    apply::{FieldManager, FieldSet, Typing},
+    apply::{CustomVersion, FieldManager, FieldSet, Typing},
     meta,
 };
 use serde_json::Value;
@@ -29,6 +29,8 @@ pub(super) struct Writer<'a> {
     api_version: Cow<'a, str>,
     kind: &'a str,
     ignored: FieldSet,
+    /// The versions of a custom resource.
+    versions: Option<Vec<CustomVersion<'a>>>,
 }
 
 impl<'a> Writer<'a> {
@@ -36,13 +38,16 @@ impl<'a> Writer<'a> {
     pub(super) fn of(call: &'a Call<'a>, options: &'a WriteOptions) -> Self {
         let api_version = call.served.api_version();
         let (kind, has_status) = (&*call.served.kind, call.resource.has_status());
-        let ignored = Typing::BuiltIn.reset_fields(&api_version, kind, has_status, call.sub_name());
+        let versions = call.custom.map(crate::custom::CustomVersion::typing);
+        let typing = versions.as_deref().map_or(Typing::BuiltIn, Typing::Custom);
+        let ignored = typing.reset_fields(&api_version, kind, has_status, call.sub_name());
         Self {
             call,
             manager: &options.manager,
             api_version: api_version.into(),
             kind,
             ignored,
+            versions,
         }
     }
 
@@ -58,13 +63,14 @@ impl<'a> Writer<'a> {
             api_version: api_version.into(),
             kind,
             ignored: FieldSet::new(),
+            versions: None,
         }
     }
 
     /// The writer as the data model knows it.
     pub(super) fn field_manager(&self) -> FieldManager<'_> {
         FieldManager {
-            typing: Typing::BuiltIn,
+            typing: self.versions.as_deref().map_or(Typing::BuiltIn, Typing::Custom),
             api_version: &self.api_version,
             kind: self.kind,
             manager: self.manager,

@@ -14,6 +14,7 @@ use muster_machinery::{
 use serde_json::Value;
 
 use super::{Call, Conversion, Outcome, Owners, Refusal, Registry, WriteOptions, metadata};
+use crate::custom::{self, CustomVersion};
 
 /// The kinds of patches, by their media types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +69,10 @@ impl Registry {
         body: &[u8],
         options: &WriteOptions,
     ) -> Result<(Outcome, Vec<String>), Refusal> {
+        if call.custom.is_some() && kind == PatchKind::Strategic {
+            let understood = [UNDERSTOOD[0], UNDERSTOOD[1], APPLY_PATCH];
+            return Err(Status::unsupported_media_type(&understood).into());
+        }
         let conversion = Conversion::of(call.served);
         let mut warnings = Vec::new();
         let outcome = self
@@ -77,7 +82,10 @@ impl Registry {
                 let mut object = kind
                     .apply(object, body)
                     .map_err(|error| refuse(call, &error))?;
-                warnings = check_fields(call, &object, options)?;
+                warnings = match call.custom {
+                    Some(custom) => check_custom(call, custom, &mut object, options)?,
+                    None => check_fields(call, &object, options)?,
+                };
                 check_kind(call, &object)?;
                 metadata::place(call, &mut object)?;
                 metadata::check_name(call, &mut object)?;
@@ -111,6 +119,19 @@ fn check_fields(
             None => Ok(Vec::new()),
         },
     }
+}
+
+/// Brings a patched custom resource into form; the texts are what its schema does not know.
+fn check_custom(
+    call: &Call<'_>,
+    custom: &CustomVersion,
+    object: &mut Value,
+    options: &WriteOptions,
+) -> Result<Vec<String>, Refusal> {
+    if !object.is_object() {
+        return Err(Status::bad_request("the patch leaves no object").into());
+    }
+    custom::judge(custom.coerce(object), call.served, options.field_validation)
 }
 
 fn check_kind(call: &Call<'_>, object: &Value) -> Result<(), Refusal> {

@@ -4,6 +4,7 @@
 
 use muster_machinery::{
     apply::{Path, scale as owners},
+    crd::scale::{ScalePaths, parts},
     meta,
     selector::LabelSelector,
     status::Status,
@@ -13,8 +14,9 @@ use serde_json::{Value, json};
 use super::{
     Call, Owners, PatchKind, Refusal, Registry, WriteOptions,
     ownership::{Writer, set_entries},
-    patch, value_of,
+    patch,
 };
+use crate::custom::CustomVersion;
 use crate::admission::AdmissionRequest;
 
 const API_VERSION: &str = "autoscaling/v1";
@@ -23,7 +25,15 @@ const KIND: &str = "Scale";
 impl Registry {
     /// The scale of an object.
     pub(crate) async fn scale(&self, call: &Call<'_>) -> Result<Value, Refusal> {
-        scale_of(call, &value_of(&*self.current(call).await?)?)
+        let object = call.read(&*self.current(call).await?)?;
+        if let Some(paths) = call.custom.and_then(CustomVersion::scale)
+            && paths.wanted(&object).is_none()
+        {
+            let path = &paths.spec_replicas;
+            let why = format!("the spec replicas field {path:?} does not exist");
+            return Err(Status::internal(why).into());
+        }
+        scale_of(call, &object)
     }
 
     /// Sets the scale of an object.
@@ -120,7 +130,7 @@ impl Registry {
                 with_scale(call, old, &scale)
             })
             .await?;
-        scale_of(call, &value_of(&outcome.object())?)
+        scale_of(call, &call.read(&outcome.object())?)
     }
 }
 
@@ -129,10 +139,22 @@ fn replicas_path(_api_version: &str) -> Option<Path> {
     Some(Path::fields(&["spec", "replicas"]))
 }
 
+/// Where a version of the scaled kind has its replicas.
+fn replicas_of<'a>(call: &Call<'a>) -> impl Fn(&str) -> Option<Path> + use<'a> {
+    let custom = call.custom;
+    move |api_version| match custom {
+        None => replicas_path(api_version),
+        Some(custom) => {
+            let names: Vec<&str> = parts(&custom.scale_of(api_version)?.spec_replicas).collect();
+            Some(Path::fields(&names))
+        }
+    }
+}
+
 /// The `Scale` of a workload with those who own it.
 fn owned_scale_of(call: &Call<'_>, object: &Value) -> Result<Value, Refusal> {
     let mut scale = scale_of(call, object)?;
-    let entries = owners::to_scale(object, &replicas_path).map_err(Status::internal)?;
+    let entries = owners::to_scale(object, &replicas_of(call)).map_err(Status::internal)?;
     let entries = Some(entries).filter(|entries| !entries.is_empty());
     set_entries(&mut scale, entries.map(Value::Array));
     Ok(scale)
@@ -140,6 +162,9 @@ fn owned_scale_of(call: &Call<'_>, object: &Value) -> Result<Value, Refusal> {
 
 /// The `Scale` of a workload.
 fn scale_of(call: &Call<'_>, object: &Value) -> Result<Value, Refusal> {
+    if let Some(paths) = call.custom.and_then(CustomVersion::scale) {
+        return Ok(custom_scale(paths, object));
+    }
     let replicas = |path: &[&str]| meta::at(object, path).and_then(Value::as_i64).unwrap_or(0);
     let metadata = |field: &str| meta::at(object, &["metadata", field]).cloned();
     let selector = match call.resource.plural.as_ref() {
@@ -168,6 +193,28 @@ fn scale_of(call: &Call<'_>, object: &Value) -> Result<Value, Refusal> {
     }))
 }
 
+/// The `Scale` of a custom resource.
+fn custom_scale(paths: &ScalePaths, object: &Value) -> Value {
+    let metadata = |field: &str| meta::at(object, &["metadata", field]).cloned();
+    let mut status = json!({"replicas": paths.present(object)});
+    if !paths.selector(object).is_empty() {
+        status["selector"] = paths.selector(object).into();
+    }
+    json!({
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {
+            "name": metadata("name"),
+            "namespace": metadata("namespace"),
+            "uid": metadata("uid"),
+            "resourceVersion": metadata("resourceVersion"),
+            "creationTimestamp": metadata("creationTimestamp"),
+        },
+        "spec": {"replicas": paths.wanted(object).unwrap_or(0)},
+        "status": status,
+    })
+}
+
 /// The workload with the replicas of a `Scale`.
 fn with_scale(call: &Call<'_>, old: &Value, scale: &Value) -> Result<Value, Refusal> {
     let replicas = match meta::at(scale, &["spec", "replicas"]) {
@@ -185,11 +232,13 @@ fn with_scale(call: &Call<'_>, old: &Value, scale: &Value) -> Result<Value, Refu
             })?,
     };
     let mut object = old.clone();
-    if let Some(spec) = meta::map_mut(&mut object, "spec") {
+    if let Some(paths) = call.custom.and_then(CustomVersion::scale) {
+        paths.set_wanted(&mut object, replicas);
+    } else if let Some(spec) = meta::map_mut(&mut object, "spec") {
         spec.insert("replicas".to_owned(), replicas.into());
     }
     let api_version = call.resource.api_version();
-    let entries = owners::to_parent(old, scale, &api_version, &replicas_path);
+    let entries = owners::to_parent(old, scale, &api_version, &replicas_of(call));
     let entries = entries.map_err(|error| Status::bad_request(error.to_string()))?;
     let entries = Some(entries).filter(|entries| !entries.is_empty());
     set_entries(&mut object, entries.map(Value::Array));

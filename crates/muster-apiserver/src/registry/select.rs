@@ -8,7 +8,12 @@ use muster_machinery::{
     selector::{FieldSelector, LabelSelector},
 };
 
-use crate::watch::{Interest, Selectable, StoredObject};
+use serde_json::Value;
+
+use crate::{
+    custom::CustomVersion,
+    watch::{Interest, Selectable, StoredObject},
+};
 
 /// A compiled selection.
 #[derive(Clone, Debug)]
@@ -17,6 +22,7 @@ pub(crate) struct Selection {
     name: Option<String>,
     terms: Vec<Term>,
     selectable: Selectable,
+    custom: Option<CustomVersion>,
 }
 
 #[derive(Clone, Debug)]
@@ -26,11 +32,13 @@ struct Term {
     negated: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum TermTarget {
     Name,
     Namespace,
     Field(usize),
+    /// A field of a custom resource.
+    Custom(Vec<String>),
 }
 
 impl Selection {
@@ -56,7 +64,14 @@ impl Selection {
             name,
             terms,
             selectable,
+            custom: None,
         }
+    }
+
+    /// Looks at objects as a version of a custom resource serves them.
+    pub(crate) fn as_served_by(mut self, custom: Option<&CustomVersion>) -> Self {
+        self.custom = custom.cloned();
+        self
     }
 
     /// Whether everything is selected.
@@ -95,7 +110,7 @@ impl Selection {
     pub(crate) fn matches(&self, object: &StoredObject) -> bool {
         self.terms
             .iter()
-            .all(|term| term.matches(object, self.selectable))
+            .all(|term| term.matches(object, self.selectable, self.custom.as_ref()))
             && (self.labels.is_everything()
                 || self
                     .labels
@@ -104,13 +119,36 @@ impl Selection {
 }
 
 impl Term {
-    fn matches(&self, object: &StoredObject, selectable: Selectable) -> bool {
-        let actual = match self.target {
+    fn matches(
+        &self,
+        object: &StoredObject,
+        selectable: Selectable,
+        custom: Option<&CustomVersion>,
+    ) -> bool {
+        let actual = match &self.target {
             TermTarget::Name => object.name(),
             TermTarget::Namespace => object.namespace().unwrap_or_default(),
-            TermTarget::Field(position) => object.attributes(selectable).field(position),
+            TermTarget::Field(position) => object.attributes(selectable).field(*position),
+            TermTarget::Custom(path) => {
+                return (custom_field(object, path, custom) == self.value) != self.negated;
+            }
         };
         (actual == self.value) != self.negated
+    }
+}
+
+/// A field of a custom resource as text; empty when it is not there.
+fn custom_field(object: &StoredObject, path: &[String], custom: Option<&CustomVersion>) -> String {
+    let Ok(mut value) = object.value() else {
+        return String::new();
+    };
+    if custom.is_some_and(|custom| custom.serve(&mut value).is_err()) {
+        return String::new();
+    }
+    match path.iter().try_fold(&value, |value, name| value.get(name)) {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
     }
 }
 
@@ -118,6 +156,9 @@ fn target(field: &str, resource: &Resource, selectable: Selectable) -> TermTarge
     match field {
         "metadata.name" => TermTarget::Name,
         "metadata.namespace" => TermTarget::Namespace,
+        _ if resource.selectable.iter().any(|own| own == field) => {
+            TermTarget::Custom(field.split('.').map(str::to_owned).collect())
+        }
         _ => {
             let stored = stored_field(field, resource);
             TermTarget::Field(selectable.position(&stored).unwrap_or(usize::MAX))

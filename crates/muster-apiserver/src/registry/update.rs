@@ -4,14 +4,15 @@
 
 use std::sync::Arc;
 
-use muster_machinery::{apply::keep_times_when_unchanged, meta, status::Status, validation};
+use muster_machinery::{apply::keep_times_when_unchanged, crd, meta, status::Status, validation};
 use serde_json::Value;
 
 use super::{
     CONFLICT_RETRIES, Call, Outcome, Owners, Refusal, Registry, WriteOptions, create::admission_request,
-    metadata, ownership, strategy, value_of,
+    metadata, ownership, strategy,
 };
 use crate::{
+    custom,
     admission::{AdmissionRequest, Operation},
     watch::{StoredObject, encode_stored},
 };
@@ -74,7 +75,7 @@ impl Registry {
     ) -> Result<Outcome, Refusal> {
         let mut stored = self.current(call).await?;
         for _ in 0..CONFLICT_RETRIES {
-            let old = value_of(&stored)?;
+            let old = call.read(&stored)?;
             let mut new = change(&old)?;
             check_preconditions(call, &new, &old)?;
             self.prepare_change(call, &mut new, &old, (options, owners))
@@ -92,7 +93,7 @@ impl Registry {
                 }
                 continue;
             }
-            if new == old {
+            if new == old && !is_outdated(call, &stored) {
                 return Ok(Outcome::Stored(stored));
             }
             if options.dry_run {
@@ -151,7 +152,7 @@ impl Registry {
         old: &Value,
         request: &AdmissionRequest<'_>,
     ) -> Result<(), Refusal> {
-        let errors = validation::validate_update(call.resource, new, old);
+        let errors = validate(call, new, old);
         if !errors.is_empty() {
             let (group, kind) = (&call.resource.group, &call.resource.kind);
             return Err(Status::invalid(group, kind, call.name(), &errors).into());
@@ -161,6 +162,25 @@ impl Registry {
             _ => self.admission.judge(request, Some(new), Some(old)).await,
         }
     }
+}
+
+fn validate(call: &Call<'_>, new: &Value, old: &Value) -> Vec<validation::FieldError> {
+    match call.custom {
+        Some(custom) => custom.validate_update(new, old, call.sub_name()),
+        None if call.is(custom::GROUP, custom::DEFINITIONS) && call.sub_name() == "status" => {
+            crd::validate_definition_status(new, old)
+        }
+        None => validation::validate_update(call.resource, new, old),
+    }
+}
+
+/// Whether a custom resource is kept in a version that is no longer the one for that: writing it, even unchanged, brings it
+/// up to date.
+fn is_outdated(call: &Call<'_>, stored: &StoredObject) -> bool {
+    call.custom.is_some_and(|custom| {
+        let value = super::value_of(stored);
+        value.is_ok_and(|value| !custom.is_stored_in(meta::api_version(&value)))
+    })
 }
 
 /// The uid and version that the new state names must be those of the present one.

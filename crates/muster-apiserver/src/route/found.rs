@@ -8,6 +8,7 @@ use http::header::USER_AGENT;
 use muster_machinery::{
     field_validation::FieldValidation,
     gvk::join_api_version,
+    protobuf::CONTENT_TYPE as PROTOBUF,
     resources::{Resource, Subresource},
     status::Status,
     table::IncludeObject,
@@ -15,6 +16,7 @@ use muster_machinery::{
 
 use super::Authorised;
 use crate::{
+    custom::{CustomVersion, judge},
     registry::{
         APPLY_PATCH, Call, Conversion, DeleteOptions, PatchKind, Refusal, WriteKind, WriteOptions,
     },
@@ -31,6 +33,8 @@ pub(super) struct Found {
     /// The resource as which it is kept.
     pub(super) stored: Arc<Resource>,
     pub(super) sub: Option<Subresource>,
+    /// The version of a custom resource.
+    pub(super) custom: Option<CustomVersion>,
 }
 
 impl Found {
@@ -40,6 +44,7 @@ impl Found {
             request: &self.asked,
             resource: &self.stored,
             served: &self.resource,
+            custom: self.custom.as_ref(),
             sub: self.sub.as_ref(),
             now: self.request.now,
             notes: &self.request.notes,
@@ -55,13 +60,17 @@ impl Found {
         let include = IncludeObject::parse(&include).ok_or_else(|| {
             Status::bad_request(format!("unrecognized includeObject value: {include:?}"))
         })?;
-        let negotiated = self.request.negotiated(true)?;
-        Ok(Encoder::new(
+        let mut negotiated = self.request.negotiated(true)?;
+        if self.custom.is_some() {
+            negotiated = negotiated.without_protobuf()?;
+        }
+        let encoder = Encoder::new(
             negotiated,
             Arc::clone(&self.resource),
             include,
             self.request.now,
-        ))
+        );
+        Ok(encoder.with_custom(self.custom.clone()))
     }
 
     /// The kind that a body must have.
@@ -106,12 +115,23 @@ impl Found {
 
     pub(super) async fn read_object(&mut self, options: &WriteOptions) -> Result<Decoded, Refusal> {
         let body = self.request.read_body().await?;
-        let decoded = decode(
+        let expected = self.expected();
+        let is_own = expected.kind == self.resource.kind;
+        if self.custom.is_some() && is_own && media_type(&self.request.headers) == PROTOBUF {
+            let read = ["application/json", "application/yaml"];
+            return Err(Status::unsupported_media_type(&read).into());
+        }
+        let mut decoded = decode(
             &self.request.headers,
             &body,
-            &self.expected(),
+            &expected,
             options.field_validation,
         )?;
+        if let Some(custom) = self.custom.as_ref().filter(|_| is_own) {
+            let coerced = custom.coerce(&mut decoded.object);
+            let unknown = judge(coerced, &self.resource, options.field_validation)?;
+            decoded.warnings.extend(unknown);
+        }
         self.request.notes.saw_object(&decoded.object);
         Ok(decoded)
     }

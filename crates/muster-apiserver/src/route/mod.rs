@@ -19,6 +19,7 @@ pub(crate) use catalogue::ResourceCatalogue;
 use crate::{
     authn::Authenticator,
     authz::Authorizer,
+    custom::Keeper,
     notes::Notes,
     registry::{Refusal, Registry},
     request::{RequestInfo, UserInfo, query_value},
@@ -118,6 +119,7 @@ fn reads_with_own_eyes(user_agent: &str) -> bool {
 pub(crate) struct Router {
     pub(crate) registry: Arc<Registry>,
     pub(crate) catalogue: Arc<ResourceCatalogue>,
+    pub(crate) keeper: Arc<Keeper>,
     pub(crate) authenticator: Arc<Authenticator>,
     pub(crate) authorizer: Arc<Authorizer>,
     pub(crate) system: SystemEndpoints,

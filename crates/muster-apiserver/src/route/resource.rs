@@ -12,6 +12,7 @@ use muster_machinery::{
 
 use super::{Authorised, Router, found::Found};
 use crate::{
+    custom::{CustomVersion, DEFINITIONS, GROUP},
     registry::{ListOptions, ObjectList, Outcome, Refusal, WriteOptions},
     request::{ResourceRequest, Verb, query_value},
     reviews::{self, ReviewDeps},
@@ -25,6 +26,21 @@ impl Router {
     /// Answers a request on a resource.
     pub(super) async fn resource(&self, request: Authorised) -> Result<Response, Refusal> {
         let found = self.find(request)?;
+        if let Some(deprecation) = found.custom.as_ref().and_then(CustomVersion::deprecation) {
+            found.request.notes.warn(deprecation);
+        }
+        let is_definition = (&*found.resource.group, &*found.resource.plural) == (GROUP, DEFINITIONS);
+        let verb = &found.request.info.verb;
+        let changes = !matches!(verb, Verb::Get | Verb::List | Verb::Watch);
+        let answer = self.answer(found).await;
+        if is_definition && changes && answer.is_ok() {
+            // What a definition brings is there for the next request.
+            self.keeper.catch_up().await;
+        }
+        answer
+    }
+
+    async fn answer(&self, found: Found) -> Result<Response, Refusal> {
         let verb = found.request.info.verb.clone();
         match found.resource.nature {
             Nature::Virtual => return self.ask(found).await,
@@ -53,9 +69,9 @@ impl Router {
     fn find(&self, request: Authorised) -> Result<Found, Refusal> {
         let unknown = || Refusal::from(Status::unknown_resource());
         let asked = request.info.resource.clone().ok_or_else(unknown)?;
-        let resource = self
+        let (resource, custom) = self
             .catalogue
-            .find(&asked.group, &asked.version, &asked.resource)
+            .look_up(&asked.group, &asked.version, &asked.resource)
             .ok_or_else(unknown)?;
         for part in [&asked.namespace, &asked.name].into_iter().flatten() {
             check_segment(part)?;
@@ -89,8 +105,8 @@ impl Router {
         }
         let (group, version) = &resource.storage_group_version;
         let stored = match self.catalogue.find(group, version, &resource.plural) {
-            Some(stored) => stored,
-            None => Arc::clone(&resource),
+            Some(stored) if custom.is_none() => stored,
+            _ => Arc::clone(&resource),
         };
         Ok(Found {
             request,
@@ -98,6 +114,7 @@ impl Router {
             resource,
             stored,
             sub,
+            custom,
         })
     }
 

@@ -108,6 +108,7 @@ async fn make_default(
         request: &request,
         resource: &resource,
         served: &resource,
+        custom: None,
         sub: None,
         now: Timestamp::now(),
         notes: &Notes::default(),

@@ -80,23 +80,21 @@ impl SystemEndpoints {
             ["metrics"] => Ok(self.metrics.serve()),
             ["api" | "apis", rest @ ..] => self.discover(request, segments[0], rest),
             ["openapi", rest @ ..] => openapi::serve(&self.swagger, &self.catalogue, request, rest),
-            [".well-known", "openid-configuration"] => Ok(json_response(
-                &self.authenticator.issuer().discovery_document(&self.url),
-            )),
+            [".well-known", "openid-configuration"] => {
+                let document = self.authenticator.issuer().discovery_document(&self.url);
+                Ok(for_caches("application/json", document.to_string()))
+            }
             ["openid", "v1", "jwks"] => {
                 let keys = self.authenticator.issuer().key_set();
-                Ok(bytes_response("application/jwk-set+json", keys.to_string()))
+                Ok(for_caches("application/jwk-set+json", keys.to_string()))
             }
             _ => Err(Status::unknown_resource().into()),
         }
     }
 
     fn paths(&self) -> Value {
-        let groups = self
-            .catalogue
-            .documents()
-            .group_names()
-            .map(|group| format!("/apis/{group}"));
+        let documents = self.catalogue.documents();
+        let groups = documents.group_names().map(|group| format!("/apis/{group}"));
         let mut paths: Vec<String> = PATHS
             .iter()
             .map(|path| (*path).to_owned())
@@ -114,7 +112,7 @@ impl SystemEndpoints {
     ) -> Result<Response, Refusal> {
         let documents = self.catalogue.documents();
         if rest.is_empty()
-            && let Some(aggregated) = discovery::aggregated(documents, root, &request.headers)
+            && let Some(aggregated) = discovery::aggregated(&documents, root, &request.headers)
         {
             return Ok(aggregated);
         }
@@ -151,6 +149,14 @@ fn version() -> Response {
 fn json_response(value: &Value) -> Response {
     let text = serde_json::to_string_pretty(value).unwrap_or_default();
     bytes_response("application/json", text)
+}
+
+/// A document that others may keep for an hour (`k8s.io/kubernetes` `pkg/routes/openidmetadata.go`).
+fn for_caches(content_type: &'static str, body: impl Into<Bytes>) -> Response {
+    let mut response = bytes_response(content_type, body);
+    let hour = HeaderValue::from_static("public, max-age=3600");
+    response.headers_mut().insert(header::CACHE_CONTROL, hour);
+    response
 }
 
 fn bytes_response(content_type: &'static str, body: impl Into<Bytes>) -> Response {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use muster_machinery::{
+    meta,
     protobuf::{self, ListFrame},
     resources::Resource,
     status::Status,
@@ -22,6 +23,7 @@ use super::{
     Format, ListBody, Negotiated, Refusal, Response, ResponseBody, Transform, negotiate::OFFERED,
 };
 use crate::{
+    custom::CustomVersion,
     registry::{Conversion, ObjectList},
     watch::StoredObject,
 };
@@ -36,6 +38,7 @@ pub(crate) struct Encoder {
     pub(super) resource: Arc<Resource>,
     pub(super) include: IncludeObject,
     pub(super) now: Timestamp,
+    custom: Option<CustomVersion>,
 }
 
 impl Encoder {
@@ -51,7 +54,37 @@ impl Encoder {
             resource,
             include,
             now,
+            custom: None,
         }
+    }
+
+    /// Writes objects of a custom resource.
+    pub(crate) fn with_custom(mut self, custom: Option<CustomVersion>) -> Self {
+        self.custom = custom;
+        self
+    }
+
+    /// A table of objects as they are served.
+    pub(super) fn table<'a>(
+        &self,
+        objects: impl IntoIterator<Item = &'a Value>,
+        metadata: ListMeta,
+        now: Timestamp,
+    ) -> Table {
+        let (group, kind) = (&self.resource.group, &self.resource.kind);
+        match &self.custom {
+            Some(custom) => Table::custom(custom.columns(), objects, metadata, self.include, now),
+            None => Table::new(group, kind, objects, metadata, self.include, now),
+        }
+    }
+
+    /// A table of one object, at the revision of the object.
+    pub(super) fn table_of_one(&self, object: &Value, now: Timestamp) -> Table {
+        let metadata = ListMeta {
+            resource_version: meta::resource_version(object).to_owned(),
+            ..ListMeta::default()
+        };
+        self.table([object], metadata, now)
     }
 
     /// An answer with one stored object.
@@ -74,13 +107,7 @@ impl Encoder {
         match n.transform {
             Transform::None => self.write(code, &value),
             Transform::Metadata => self.write(code, &partial_object_metadata(&value)),
-            Transform::Table => {
-                let (group, kind) = (&self.resource.group, &self.resource.kind);
-                self.write(
-                    code,
-                    &Table::of_one(group, kind, &value, self.include, self.now),
-                )
-            }
+            Transform::Table => self.write(code, &self.table_of_one(&value, self.now)),
         }
     }
 
@@ -144,8 +171,7 @@ impl Encoder {
             .collect::<Result<Vec<_>, _>>()?;
         match n.transform {
             Transform::Table => {
-                let (group, kind) = (&self.resource.group, &self.resource.kind);
-                let table = Table::new(group, kind, &values, metadata, self.include, self.now);
+                let table = self.table(&values, metadata, self.now);
                 self.write(StatusCode::OK, &table)
             }
             Transform::None | Transform::Metadata => self.write(
@@ -240,13 +266,16 @@ impl Encoder {
 
     /// Whether stored objects have to be converted before they are served.
     pub(super) fn converts(&self) -> bool {
-        Conversion::of(&self.resource) != Conversion::None
+        self.custom.is_some() || Conversion::of(&self.resource) != Conversion::None
     }
 
     /// A stored object in its served form.
     pub(super) fn served(&self, object: &StoredObject) -> Result<Value, Refusal> {
         let mut value = object.value().map_err(Status::internal)?;
-        Conversion::of(&self.resource).serve(&self.resource, &mut value);
+        match &self.custom {
+            Some(custom) => custom.serve(&mut value)?,
+            None => Conversion::of(&self.resource).serve(&self.resource, &mut value),
+        }
         Ok(value)
     }
 

@@ -57,6 +57,17 @@ impl Negotiated {
         pretty: false,
         json_will_do: true,
     };
+
+    /// The representation for objects that have no protobuf form: JSON, if the client takes it.
+    pub(crate) fn without_protobuf(mut self) -> Result<Self, Refusal> {
+        if self.format == Format::Protobuf && self.transform == Transform::None {
+            if !self.json_will_do {
+                return Err(Status::not_acceptable(&OFFERED[..2]).into());
+            }
+            self.format = Format::Json;
+        }
+        Ok(self)
+    }
 }
 
 /// One clause of an `Accept` header.

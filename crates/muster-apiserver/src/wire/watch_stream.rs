@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use muster_machinery::{
     protobuf,
     status::Status,
-    table::{IncludeObject, ListMeta, META_API_VERSION, Table, partial_object_metadata},
+    table::{ListMeta, META_API_VERSION, Table, partial_object_metadata},
 };
 use serde_json::{Value, json};
 
@@ -162,9 +162,7 @@ impl FrameWriter {
             }
             Transform::Table => {
                 let value = encoder.served(object)?;
-                let (group, kind) = (&encoder.resource.group, &encoder.resource.kind);
-                let include = encoder.include;
-                let table = Table::of_one(group, kind, &value, include, Timestamp::now());
+                let table = encoder.table_of_one(&value, Timestamp::now());
                 let table = self.without_repeated_headers(table)?;
                 self.value(event, &table)
             }
@@ -203,8 +201,7 @@ impl FrameWriter {
                     ..ListMeta::default()
                 };
                 let now = self.encoder.now;
-                let (group, kind) = (&resource.group, &resource.kind);
-                let table = Table::new(group, kind, [], list, IncludeObject::None, now);
+                let table = self.encoder.table([], list, now);
                 serde_json::to_value(table.without_headers()).unwrap_or_default()
             }
         }

@@ -187,6 +187,7 @@ impl Definition {
             nature: Nature::Stored,
             storage_group_version: (owned(&self.group), owned(storage)),
             storage_version_hash: owned(storage_version_hash),
+            selectable: texts(&version.selectable),
         }
     }
 

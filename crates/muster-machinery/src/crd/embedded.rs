@@ -149,5 +149,6 @@ fn any_resource(namespaced: bool) -> Resource {
         nature: Nature::Virtual,
         storage_group_version: (none(), none()),
         storage_version_hash: none(),
+        selectable: Vec::new(),
     }
 }

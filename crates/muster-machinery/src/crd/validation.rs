@@ -107,6 +107,16 @@ pub fn validate_definition_update(object: &Value, old: &Value) -> Vec<FieldError
     errors
 }
 
+/// Every mistake in a changed status.
+#[must_use]
+pub fn validate_definition_status(object: &Value, old: &Value) -> Vec<FieldError> {
+    let mut errors = validate_metadata_update(object, old);
+    if let Some(accepted) = meta::at(object, &["status", "acceptedNames"]) {
+        check_names(accepted, "status.acceptedNames", &mut errors);
+    }
+    errors
+}
+
 /// What to warn of in a new or changed definition, as far as it is new.
 #[must_use]
 pub fn definition_warnings(object: &Value, old: Option<&Value>) -> Vec<String> {

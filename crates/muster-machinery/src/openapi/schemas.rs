@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use serde_json::{Map, Value, json};
 
 use super::descriptions::Descriptions;
+use crate::crd::{for_openapi_v2, for_openapi_v3};
 use super::{Document, Published};
 use crate::schema::{self, Field, Form, Kind, ListType, MergeRules, Message, Shape};
 
@@ -38,8 +39,18 @@ pub(super) fn reference(component: &str) -> Value {
     json!({"$ref": format!("#/components/schemas/{component}")})
 }
 
+/// Which readers custom kinds are described for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Language {
+    /// Those of the one document.
+    V2,
+    /// Those of the documents per group and version.
+    V3,
+}
+
 /// Makes the schemas of what is published, until nothing new is referred to.
 pub(super) struct Schemas {
+    language: Language,
     descriptions: Descriptions,
     seen: HashSet<String>,
     ready: Vec<(String, Value)>,
@@ -47,10 +58,11 @@ pub(super) struct Schemas {
 }
 
 impl Schemas {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(language: Language) -> Self {
         let table = schema::table();
         let always = [DELETE_OPTIONS, STATUS];
         Self {
+            language,
             descriptions: Descriptions::read(table),
             seen: HashSet::new(),
             ready: Vec::new(),
@@ -100,13 +112,16 @@ impl Schemas {
         let [object_meta, list_meta] =
             metas.map(|meta| reference(&meta.map(component).unwrap_or_default()));
         self.waiting.extend(metas.into_iter().flatten());
-        let mut object = published
-            .schema
-            .cloned()
-            .unwrap_or_else(|| json!({"x-kubernetes-preserve-unknown-fields": true}));
-        if let Some(object) = object.as_object_mut() {
-            object.insert("type".to_owned(), "object".into());
-            complete(object, object_meta, (group, version, kind));
+        let schema = published.custom.and_then(|custom| custom.schema);
+        let mut object = match self.language {
+            Language::V2 => for_openapi_v2(schema, &object_meta),
+            Language::V3 => for_openapi_v3(schema, &object_meta),
+        };
+        add_kind(&mut object, (group, version, kind));
+        let selectable = &published.resource.selectable;
+        if !selectable.is_empty() {
+            let fields = selectable.iter().map(|field| json!({"fieldPath": field}));
+            object.insert("x-kubernetes-selectable-fields".to_owned(), fields.collect());
         }
         let name = component_of_kind(group, version, kind);
         let mut list = Map::new();
@@ -118,7 +133,7 @@ impl Schemas {
         );
         complete(&mut list, list_meta, (group, version, list_kind));
         let list_name = component_of_kind(group, version, list_kind);
-        for (name, schema) in [(list_name, Value::Object(list)), (name, object)] {
+        for (name, schema) in [(list_name, Value::Object(list)), (name, Value::Object(object))] {
             if self.seen.insert(name.clone()) {
                 self.ready.push((name, schema));
             }

@@ -16,7 +16,7 @@ fn document(group: &'static str, version: &'static str) -> Document<'static> {
         resources: resources
             .map(|resource| Published {
                 resource,
-                schema: None,
+                custom: None,
             })
             .collect(),
     }
@@ -205,7 +205,10 @@ fn a_custom_resource_is_described_by_its_own_schema() {
     let schema = json!({"type": "object", "properties": {"spec": {"type": "object"}}});
     let published = Published {
         resource: &lamp,
-        schema: Some(&schema),
+        custom: Some(Custom {
+            schema: Some(&schema),
+            tag: "1",
+        }),
     };
     let document = Document {
         group: "example.com",

@@ -10,7 +10,7 @@ mod tests;
 
 use serde_json::{Map, Value, json};
 
-use super::schemas::Schemas;
+use super::schemas::{Language, Schemas};
 use super::{Document, Fnv, paths};
 use crate::resources::KUBERNETES_VERSION;
 
@@ -66,7 +66,7 @@ impl Swagger<'_> {
 
     /// Shows each type.
     fn definitions(&self, show: &mut dyn FnMut(&str, &Value)) {
-        let mut schemas = Schemas::new();
+        let mut schemas = Schemas::new(Language::V2);
         for document in &self.documents {
             schemas.add(document);
         }

@@ -28,6 +28,7 @@ fn line(plural: &'static str, kind: &'static str, namespaced: bool) -> Line {
         nature: Nature::Stored,
         storage_group_version: (Text::Borrowed(""), Text::Borrowed("")),
         storage_version_hash: Text::Borrowed(""),
+        selectable: Vec::new(),
     })
 }
 

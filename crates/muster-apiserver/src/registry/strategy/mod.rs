@@ -5,6 +5,8 @@
 
 mod addresses;
 mod certificates;
+mod custom;
+mod definitions;
 mod namespaces;
 mod pods;
 
@@ -17,6 +19,10 @@ use super::Call;
 
 /// Fills in what the client could have said itself.
 pub(super) fn complete_new(call: &Call<'_>, object: &mut Value) {
+    if let Some(custom) = call.custom {
+        custom.coerce(object);
+        return;
+    }
     defaulting::apply(call.resource, object);
     if call.is("", "namespaces") {
         namespaces::prepare_create(object);
@@ -28,12 +34,20 @@ pub(super) fn complete_new(call: &Call<'_>, object: &mut Value) {
 
 /// What happens to a new object before admission sees it.
 pub(super) fn prepare_create(call: &Call<'_>, object: &mut Value) {
+    if let Some(custom) = call.custom {
+        custom::prepare_create(custom, object);
+        return;
+    }
     defaulting::prepare_create(call.resource, object);
 }
 
 /// Lets a change reach only the part of the object that is addressed: the object without its status, or
 /// what a subresource stands for.
 pub(super) fn prepare_update(call: &Call<'_>, new: &mut Value, old: &Value) {
+    if let Some(custom) = call.custom {
+        custom::prepare_update(custom, call.sub_name(), new, old);
+        return;
+    }
     match (call.group(), &*call.resource.plural, call.sub_name()) {
         ("certificates.k8s.io", "certificatesigningrequests", sub) => {
             certificates::prepare_update(call, new, old, sub);
@@ -46,6 +60,9 @@ pub(super) fn prepare_update(call: &Call<'_>, new: &mut Value, old: &Value) {
             keep_status(call, new, old);
             if (group, plural) == ("", "namespaces") {
                 namespaces::keep_finalizers(new, old);
+            }
+            if (group, plural) == (crate::custom::GROUP, crate::custom::DEFINITIONS) {
+                muster_machinery::crd::prepare_definition_update(new);
             }
         }
     }
@@ -108,6 +125,9 @@ pub(super) fn is_finished(call: &Call<'_>, object: &Value) -> bool {
 pub(super) fn prepare_delete(call: &Call<'_>, object: &mut Value) {
     if call.is("", "namespaces") {
         namespaces::prepare_delete(object);
+    }
+    if call.is(crate::custom::GROUP, crate::custom::DEFINITIONS) {
+        definitions::prepare_delete(object, call.now);
     }
 }
 

@@ -37,8 +37,15 @@ const OFFERED: [(&str, Encoding); 3] = [
 /// The document's bytes for as long as somebody reads them.
 #[derive(Debug, Default)]
 pub(crate) struct SwaggerInUse {
-    json: Mutex<Weak<Vec<u8>>>,
-    protobuf: Mutex<Weak<Vec<u8>>>,
+    json: Mutex<Slot>,
+    protobuf: Mutex<Slot>,
+}
+
+/// The bytes of the document that has this hash.
+#[derive(Debug, Default)]
+struct Slot {
+    hash: String,
+    bytes: Weak<Vec<u8>>,
 }
 
 /// A reader's share of the document.
@@ -52,21 +59,33 @@ impl AsRef<[u8]> for Share {
 
 impl SwaggerInUse {
     /// The lock is held while the document is made: those who ask meanwhile wait for it instead of making their own.
-    fn bytes(&self, encoding: Encoding, swagger: &Swagger<'_>) -> Bytes {
+    fn bytes(&self, encoding: Encoding, hash: &str, sources: &mut [Source]) -> Bytes {
         let slot = match encoding {
             Encoding::Json => &self.json,
             Encoding::Protobuf => &self.protobuf,
         };
         let mut slot = slot.lock();
-        let whole = slot.upgrade().unwrap_or_else(|| {
+        let shared = slot.bytes.upgrade().filter(|_| slot.hash == hash);
+        let whole = shared.unwrap_or_else(|| {
+            sources.iter_mut().for_each(Source::read_schemas);
+            let swagger = swagger(sources);
             let whole = Arc::new(match encoding {
                 Encoding::Json => swagger.to_json(),
                 Encoding::Protobuf => swagger.to_protobuf(),
             });
-            *slot = Arc::downgrade(&whole);
+            *slot = Slot {
+                hash: hash.to_owned(),
+                bytes: Arc::downgrade(&whole),
+            };
             whole
         });
         Bytes::from_owner(Share(whole))
+    }
+}
+
+fn swagger(sources: &[Source]) -> Swagger<'_> {
+    Swagger {
+        documents: sources.iter().map(Source::document).collect(),
     }
 }
 
@@ -80,19 +99,17 @@ pub(super) fn serve(
     let accept = accept.map(|value| value.to_str().unwrap_or("image/*"));
     let encoding = choose(accept.unwrap_or(""))
         .ok_or_else(|| Refusal::from(Status::not_acceptable(&OFFERED.map(|(name, _)| name))))?;
-    let sources = Source::all(catalogue);
-    let swagger = Swagger {
-        documents: sources.iter().map(Source::document).collect(),
-    };
+    let mut sources = Source::all(catalogue);
+    let hash = swagger(&sources).hash();
     let (content_type, tag) = match encoding {
-        Encoding::Json => (JSON, format!("\"{}\"", swagger.hash())),
-        Encoding::Protobuf => (PROTOBUF, format!("\"{}-protobuf\"", swagger.hash())),
+        Encoding::Json => (JSON, format!("\"{hash}\"")),
+        Encoding::Protobuf => (PROTOBUF, format!("\"{hash}-protobuf\"")),
     };
     let known = is_known(&request.headers, &tag);
     let body = if known {
         ResponseBody::empty()
     } else {
-        ResponseBody::full(in_use.bytes(encoding, &swagger))
+        ResponseBody::full(in_use.bytes(encoding, &hash, &mut sources))
     };
     let mut response = Response::new(body);
     if known {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 
 use super::*;
-use crate::openapi::Published;
+use crate::openapi::{Custom, Published};
 use crate::resources;
 
 /// Bytes, JSON and protobuf alike, that a server can make without a second thought.
@@ -14,7 +14,7 @@ const BOUND: usize = 3 << 20;
 fn everything() -> Swagger<'static> {
     let published = |resource| Published {
         resource,
-        schema: None,
+        custom: None,
     };
     let document = |group, version| Document {
         group,
@@ -418,7 +418,10 @@ fn a_custom_kind_keeps_what_can_be_said() {
     }});
     let published = Published {
         resource: &lamp,
-        schema: Some(&schema),
+        custom: Some(Custom {
+            schema: Some(&schema),
+            tag: "1",
+        }),
     };
     let document = Document {
         group: "example.com",
