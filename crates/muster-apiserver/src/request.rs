@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use http::Method;
-use muster_machinery::selector::FieldSelector;
+use muster_machinery::{meta, selector::FieldSelector};
 use serde_json::Value;
 
 /// The authenticated caller, as in Kubernetes' `authentication.k8s.io/v1 UserInfo`.
@@ -329,6 +329,45 @@ pub trait ObjectReader: Send + Sync {
     fn list(&self, group: &str, resource: &str, namespace: Option<&str>) -> Vec<Arc<Value>>;
     /// A number that grows whenever any object of the resource changes, for derived indexes.
     fn generation(&self, group: &str, resource: &str) -> u64;
+
+    /// What has changed since an earlier call told [`Changes::until`], for indexes that follow a resource.
+    fn changes(&self, group: &str, resource: &str, since: Option<u64>) -> Changes {
+        let until = self.generation(group, resource);
+        if since == Some(until) {
+            return Changes {
+                is_everything: false,
+                until,
+                objects: Vec::new(),
+            };
+        }
+        let key = |object: &Value| {
+            let (namespace, name) = (meta::namespace(object), meta::name(object));
+            if namespace.is_empty() {
+                return name.to_owned();
+            }
+            format!("{namespace}/{name}")
+        };
+        let objects = self.list(group, resource, None);
+        Changes {
+            is_everything: true,
+            until,
+            objects: objects
+                .into_iter()
+                .map(|object| (key(&object), Some(object)))
+                .collect(),
+        }
+    }
+}
+
+/// What has changed in a resource.
+#[derive(Debug)]
+pub struct Changes {
+    /// Whether this is everything there is; what was known before and is not named is gone.
+    pub is_everything: bool,
+    /// What to name in the next call.
+    pub until: u64,
+    /// The objects by key (`namespace/name` or `name`), in the order of their changes; `None` for one that is gone.
+    pub objects: Vec<(String, Option<Arc<Value>>)>,
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod namespace;
 mod namespace_defaults;
 mod node_lifecycle;
 mod resources;
+mod role_aggregation;
 
 pub use certificates::{Approval, CertificateSettings, Decision, Facts};
 pub use manager::{Controllers, Settings};

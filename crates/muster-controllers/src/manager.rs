@@ -2,7 +2,7 @@
 
 use crate::certificates::{self, CertificateSettings};
 use crate::node_lifecycle::{self, NodeLifecycleSettings};
-use crate::{bootstrap_tokens, garbage, namespace, namespace_defaults};
+use crate::{bootstrap_tokens, garbage, namespace, namespace_defaults, role_aggregation};
 use kube::Client;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +56,10 @@ impl Controllers {
         let (of, root_ca) = (client.clone(), Arc::<str>::from(settings.root_ca));
         tasks.spawn(keep_running("namespace-defaults", move || {
             namespace_defaults::run(of.clone(), Arc::clone(&root_ca))
+        }));
+        let of = client.clone();
+        tasks.spawn(keep_running("role-aggregation", move || {
+            role_aggregation::run(of.clone())
         }));
         tasks.spawn(keep_running("garbage", move || {
             garbage::run(client.clone())

@@ -1,69 +1,118 @@
-//! Acting as somebody else (`kubectl --as`): the `Impersonate-*` headers, each of which takes the right
-//! `impersonate` on what it names.
+//! Acting as somebody else (`kubectl --as`): the `Impersonate-*` headers, each of which takes a right on what it
+//! names. First the constrained modes are tried, each of which also takes the right to do *this* while acting as such a
+//! user (`impersonate-on:MODE:VERB`), then the plain right `impersonate`, in upstream's order.
 //!
 //! Refuses to know: how the real user proved who they are. Headers that cannot be honoured are refused; never
 //! is a request served in the name of the real user instead.
+
+mod mode;
 
 use std::collections::BTreeMap;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use muster_machinery::status::{AccessAttributes, Status};
 
+use self::mode::Mode;
 use super::{Authorizer, Decision};
-use crate::{
-    authn::{
-        ANONYMOUS, AUTHENTICATED_GROUP, UNAUTHENTICATED_GROUP,
-        service_account::{self, of_user_name},
-    },
-    request::{RequestInfo, ResourceRequest, UserInfo, Verb, decode_percent},
-};
+use crate::request::{RequestInfo, ResourceRequest, UserInfo, Verb, decode_percent};
 
 const USER: HeaderName = HeaderName::from_static("impersonate-user");
 const GROUP: HeaderName = HeaderName::from_static("impersonate-group");
 const UID: HeaderName = HeaderName::from_static("impersonate-uid");
 const EXTRA_PREFIX: &str = "impersonate-extra-";
-const AUTHENTICATION: &str = "authentication.k8s.io";
+
+/// In whose name a request is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acting {
+    /// The user.
+    pub user: UserInfo,
+    /// The verb that allowed it, where a constrained mode did.
+    pub constraint: Option<String>,
+}
 
 impl Authorizer {
-    /// The user in whose name a request is to be served: `user`, or whom the headers name.
+    /// The user in whose name a request is to be served, if the headers name one; else it is `user` themself.
     ///
     /// # Errors
     /// 403 when `user` may not act as them, 400 when the headers cannot be read or name no user.
     pub fn acting_user(
         &self,
-        user: UserInfo,
+        user: &UserInfo,
+        info: &RequestInfo,
         headers: &HeaderMap,
-    ) -> Result<UserInfo, Box<Status>> {
+    ) -> Result<Option<Acting>, Box<Status>> {
         let Some(wanted) = wanted(headers)? else {
-            return Ok(user);
+            return Ok(None);
         };
-        for right in rights(&wanted) {
-            self.confirm(&user, right)?;
+        let mut first_refusal = None;
+        for mode in Mode::ALL {
+            if !mode.fits(&wanted, user) {
+                continue;
+            }
+            match self.act_in(mode, user, info, &wanted) {
+                Ok(acting) => return Ok(Some(acting)),
+                Err(refusal) => {
+                    first_refusal.get_or_insert(refusal);
+                }
+            }
         }
-        Ok(completed(wanted))
+        Err(first_refusal.unwrap_or_else(|| Box::new(Status::internal("no impersonation mode"))))
     }
 
-    fn confirm(&self, user: &UserInfo, right: ResourceRequest) -> Result<(), Box<Status>> {
-        let info = RequestInfo {
-            verb: Verb::from("impersonate"),
-            path: String::new(),
-            resource: Some(right.clone()),
-        };
-        let Decision::Deny { reason } = self.authorize(user, &info) else {
-            return Ok(());
-        };
-        let attributes = AccessAttributes {
-            user: &user.name,
-            verb: "impersonate",
-            group: &right.group,
-            resource: &right.resource,
-            subresource: right.subresource.as_deref().unwrap_or_default(),
-            namespace: right.namespace.as_deref().unwrap_or_default(),
-            name: right.name.as_deref().unwrap_or_default(),
-            path: "",
-        };
-        Err(Box::new(Status::forbidden(&attributes, &reason)))
+    fn act_in(
+        &self,
+        mode: Mode,
+        user: &UserInfo,
+        info: &RequestInfo,
+        wanted: &UserInfo,
+    ) -> Result<Acting, Box<Status>> {
+        let requestor = mode.requestor(user);
+        if let Some(verb) = mode.verb_on(&info.verb) {
+            let info = RequestInfo {
+                verb,
+                ..info.clone()
+            };
+            self.confirm(&requestor, &info)?;
+        }
+        for right in mode.rights(wanted) {
+            let info = RequestInfo {
+                verb: Verb::from(mode.verb().as_str()),
+                path: String::new(),
+                resource: Some(right),
+            };
+            if let Some(why) = mode.forbids(wanted, &info) {
+                return Err(forbidden(&requestor, &info, why));
+            }
+            self.confirm(&requestor, &info)?;
+        }
+        Ok(Acting {
+            user: mode.completed(wanted.clone()),
+            constraint: mode.is_constrained().then(|| mode.verb()),
+        })
     }
+
+    fn confirm(&self, user: &UserInfo, info: &RequestInfo) -> Result<(), Box<Status>> {
+        match self.authorize(user, info) {
+            Decision::Allow => Ok(()),
+            Decision::Deny { reason } => Err(forbidden(user, info, &reason)),
+        }
+    }
+}
+
+fn forbidden(user: &UserInfo, info: &RequestInfo, reason: &str) -> Box<Status> {
+    let none = ResourceRequest::default();
+    let asked = info.resource.as_ref().unwrap_or(&none);
+    let attributes = AccessAttributes {
+        user: &user.name,
+        verb: info.verb.as_str(),
+        group: &asked.group,
+        resource: &asked.resource,
+        subresource: asked.subresource.as_deref().unwrap_or_default(),
+        namespace: asked.namespace.as_deref().unwrap_or_default(),
+        name: asked.name.as_deref().unwrap_or_default(),
+        path: &info.path,
+    };
+    Box::new(Status::forbidden(&attributes, reason))
 }
 
 /// Whom the headers name, as they say it; `None` when there are none.
@@ -111,63 +160,18 @@ fn extra(headers: &HeaderMap) -> Result<BTreeMap<String, Vec<String>>, Box<Statu
     Ok(extra)
 }
 
-/// What one must be allowed to impersonate, in Kubernetes' order: user, groups, extras, uid.
-fn rights(wanted: &UserInfo) -> Vec<ResourceRequest> {
-    let right = |group: &str, resource: &str, name: &str| ResourceRequest {
-        group: group.to_owned(),
-        version: "v1".to_owned(),
-        resource: resource.to_owned(),
-        name: Some(name.to_owned()),
-        ..ResourceRequest::default()
-    };
-    let mut rights = vec![match of_user_name(&wanted.name) {
-        Some((namespace, name)) => ResourceRequest {
-            namespace: Some(namespace.to_owned()),
-            ..right("", "serviceaccounts", name)
-        },
-        None => right("", "users", &wanted.name),
-    }];
-    rights.extend(wanted.groups.iter().map(|group| right("", "groups", group)));
-    for (key, values) in &wanted.extra {
-        rights.extend(values.iter().map(|value| ResourceRequest {
-            subresource: Some(key.clone()),
-            ..right(AUTHENTICATION, "userextras", value)
-        }));
-    }
-    if !wanted.uid.is_empty() {
-        rights.push(right(AUTHENTICATION, "uids", &wanted.uid));
-    }
-    rights
-}
-
-/// Adds the groups that such a user always has.
-fn completed(mut user: UserInfo) -> UserInfo {
-    if let Some((namespace, _)) = of_user_name(&user.name)
-        && user.groups.is_empty()
-    {
-        let all = service_account::GROUP;
-        user.groups = vec![all.to_owned(), format!("{all}:{namespace}")];
-    }
-    let always = if user.name == ANONYMOUS {
-        UNAUTHENTICATED_GROUP
-    } else {
-        AUTHENTICATED_GROUP
-    };
-    if !user.is_in(always) {
-        user.groups.push(always.to_owned());
-    }
-    user
-}
-
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::authz::{
-        MASTERS,
-        sample::{Objects, grant_everywhere},
+    use crate::{
+        authn::ANONYMOUS,
+        authz::{
+            MASTERS,
+            sample::{Objects, ask, grant_everywhere},
+        },
     };
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
@@ -181,7 +185,13 @@ mod tests {
 
     fn act(rules: Value, pairs: &[(&str, &str)]) -> Result<UserInfo, Box<Status>> {
         let reader = Objects::of(grant_everywhere("User", "u", rules));
-        Authorizer::new(reader).acting_user(UserInfo::new("u", ["g"]), &headers(pairs))
+        let user = UserInfo::new("u", ["g"]);
+        let acting = Authorizer::new(reader).acting_user(
+            &user,
+            &ask("get", "default/pods/p"),
+            &headers(pairs),
+        );
+        acting.map(|acting| acting.map_or(user, |acting| acting.user))
     }
 
     fn may(group: &str, resource: &str, name: &str) -> Value {
@@ -202,8 +212,8 @@ mod tests {
         let refused = act(json!([]), &[("Impersonate-User", "x")]).expect_err("refused");
         assert_eq!(
             refused.message(),
-            "users \"x\" is forbidden: User \"u\" cannot impersonate resource \"users\" in API group \"\" at \
-             the cluster scope"
+            "pods \"p\" is forbidden: User \"u\" cannot impersonate-on:user-info:get resource \"pods\" in API \
+             group \"\" in the namespace \"default\""
         );
     }
 
@@ -223,13 +233,84 @@ mod tests {
     fn nobody_becomes_a_master_by_a_right_on_users_alone() {
         let rule = json!({"verbs": ["impersonate"], "apiGroups": [""], "resources": ["users"]});
         let asked = [("Impersonate-User", "x"), ("Impersonate-Group", MASTERS)];
-        let refused = act(json!([rule]), &asked).expect_err("refused");
-        assert!(
-            refused
-                .message()
-                .starts_with("groups \"system:masters\" is forbidden"),
-            "{refused}"
+        assert_eq!(act(json!([rule]), &asked).expect_err("refused").code(), 403);
+        // A constrained mode never gives that group, whatever one's rights in it.
+        let constrained = json!([
+            {"verbs": ["impersonate:user-info"], "apiGroups": ["*"], "resources": ["*"]},
+            {"verbs": ["impersonate-on:user-info:get"], "apiGroups": ["*"], "resources": ["*"]},
+        ]);
+        let refused = act(constrained, &asked).expect_err("refused");
+        assert_eq!(
+            refused.message(),
+            "groups.authentication.k8s.io \"system:masters\" is forbidden: User \"u\" cannot \
+             impersonate:user-info resource \"groups\" in API group \"authentication.k8s.io\" at the cluster \
+             scope: impersonating the system:masters group is not allowed"
         );
+    }
+
+    fn rule(verb: &str, group: &str, resource: &str) -> Value {
+        json!({"verbs": [verb], "apiGroups": [group], "resources": [resource]})
+    }
+
+    #[rstest]
+    #[case("user-info", "users", "x", "system:authenticated")]
+    #[case("arbitrary-node", "nodes", "system:node:n1", "system:nodes")]
+    #[case(
+        "serviceaccount",
+        "serviceaccounts",
+        "system:serviceaccount:ns:r",
+        "system:serviceaccounts:ns"
+    )]
+    fn a_constrained_right_is_one_to_do_this_as_such_a_user(
+        #[case] mode: &str,
+        #[case] resource: &str,
+        #[case] name: &str,
+        #[case] group: &str,
+    ) {
+        let whom = rule(
+            &format!("impersonate:{mode}"),
+            "authentication.k8s.io",
+            resource,
+        );
+        let this = rule(&format!("impersonate-on:{mode}:get"), "", "pods");
+        let other = rule(&format!("impersonate-on:{mode}:list"), "", "pods");
+        let asked = [("Impersonate-User", name)];
+        let user = act(json!([whom, this]), &asked).expect("allowed");
+        assert!(user.name == name && user.is_in(group), "{user:?}");
+        for too_little in [json!([whom]), json!([this]), json!([whom, other])] {
+            assert_eq!(act(too_little, &asked).expect_err("refused").code(), 403);
+        }
+    }
+
+    #[test]
+    fn a_pods_account_may_act_as_its_own_node_and_no_other() {
+        let robot = "system:serviceaccount:ns:robot";
+        let rules = json!([
+            rule(
+                "impersonate:associated-node",
+                "authentication.k8s.io",
+                "nodes"
+            ),
+            rule("impersonate-on:associated-node:get", "", "pods"),
+        ]);
+        let reader = Objects::of(grant_everywhere("User", robot, rules));
+        let mut user = UserInfo::new(robot, []);
+        let key = "authentication.kubernetes.io/node-name".to_owned();
+        user.extra.insert(key, vec!["n1".to_owned()]);
+        let authorizer = Authorizer::new(reader);
+        let act_as = |name| {
+            let headers = headers(&[("Impersonate-User", name)]);
+            authorizer.acting_user(&user, &ask("get", "default/pods/p"), &headers)
+        };
+        let acting = act_as("system:node:n1")
+            .expect("allowed")
+            .expect("somebody");
+        assert_eq!(
+            acting.constraint.as_deref(),
+            Some("impersonate:associated-node")
+        );
+        assert_eq!(acting.user.groups, ["system:nodes", "system:authenticated"]);
+        assert!(act_as("system:node:n2").is_err());
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub(crate) mod sample;
 
 use std::sync::Arc;
 
-pub use self::rule::PolicyRule;
+pub use self::{impersonation::Acting, rule::PolicyRule};
 use self::{index::RbacIndex, node::NodeAuthorizer};
 use crate::request::{ObjectReader, RequestInfo, UserInfo};
 

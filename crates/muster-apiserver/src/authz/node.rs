@@ -1,22 +1,21 @@
 //! The Node authorizer: what a kubelet may do because of which machine it is. Everything about itself,
 //! and of secrets, config maps, volumes and claims only what pods bound to it refer to.
 //!
-//! Refuses to know: RBAC bindings, and the contents of what is written (admission checks those). It reads
-//! relations straight from stored pods instead of keeping a graph: the reader is a cache, kubelets ask
-//! rarely, and there is nothing to go stale.
+//! Refuses to know: RBAC bindings, and the contents of what is written (admission checks those).
 
 use std::sync::{Arc, LazyLock};
 
 use muster_identity::name::{NODE_USER_PREFIX, NODES_GROUP};
 use muster_machinery::meta;
 
-use self::relation::Relation;
+use self::relation::{Relation, Relations};
 use super::{Decision, PolicyRule};
 use crate::{
     bootstrap,
     request::{ObjectReader, RequestInfo, ResourceRequest, UserInfo, Verb},
 };
 
+mod graph;
 pub(crate) mod references;
 mod relation;
 
@@ -36,7 +35,7 @@ static NODE_RULES: LazyLock<Vec<PolicyRule>> =
     LazyLock::new(|| bootstrap::cluster_role_rules("system:node"));
 
 pub(super) struct NodeAuthorizer {
-    reader: Arc<dyn ObjectReader>,
+    relations: Relations,
 }
 
 /// Allowed, or not, with Kubernetes' words for why.
@@ -48,7 +47,9 @@ fn no(reason: impl Into<String>) -> Verdict {
 
 impl NodeAuthorizer {
     pub(super) fn new(reader: Arc<dyn ObjectReader>) -> Self {
-        Self { reader }
+        Self {
+            relations: Relations::new(reader),
+        }
     }
 
     pub(super) fn authorize(&self, user: &UserInfo, info: &RequestInfo) -> Decision {
@@ -165,7 +166,7 @@ impl NodeAuthorizer {
                     return Ok(());
                 }
                 no(
-                    "can only list/watch/deletecollection resourceslices with spec.nodeName field selector",
+                    "can only list/watch/deletecollection resourceslices with nodeName field selector",
                 )
             }
             _ => no("only the following verbs are allowed for a ResourceSlice: \
@@ -197,7 +198,8 @@ impl NodeAuthorizer {
         let Some(name) = &asked.name else {
             return no("No Object name found");
         };
-        if relation.holds(self.reader.as_ref(), node, asked.namespace.as_deref(), name) {
+        let namespace = asked.namespace.as_deref();
+        if self.relations.holds(relation, node, namespace, name) {
             return Ok(());
         }
         no(format!(

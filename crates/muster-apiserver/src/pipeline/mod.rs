@@ -174,10 +174,16 @@ impl Pipeline {
         let user = self.authenticate(&parts.headers, caller, now);
         let sender = user.inspect_err(|_| observation.not_authenticated())?;
         observation.authenticated(&sender);
-        let user = self.authorizer.acting_user(sender.clone(), &parts.headers)?;
-        if user != sender {
-            observation.impersonates(&user);
-        }
+        let acting = self
+            .authorizer
+            .acting_user(&sender, info, &parts.headers)?;
+        let user = match acting {
+            Some(acting) => {
+                observation.impersonates(&acting.user);
+                acting.user
+            }
+            None => sender,
+        };
         let _place = self.limits.enter(&user, info, caller.ip()).await?;
         self.authorize(&user, info, observation)?;
         let watching = match info.verb {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{StoredObject, WatchCache};
-use crate::request::ObjectReader;
+use super::{Change, StoredObject, WatchCache};
+use crate::request::{Changes, ObjectReader};
 
 impl ObjectReader for WatchCache {
     fn get(
@@ -36,6 +36,32 @@ impl ObjectReader for WatchCache {
 
     fn generation(&self, group: &str, resource: &str) -> u64 {
         self.resource(group, resource).last_change()
+    }
+
+    fn changes(&self, group: &str, resource: &str, since: Option<u64>) -> Changes {
+        let cache = self.resource(group, resource);
+        if let Some((events, until)) = since.and_then(|since| cache.changes_after(since).ok()) {
+            let objects = events.iter().map(|event| {
+                let there = event.change != Change::Deleted;
+                let value = there.then(|| value_of(&event.object, group, resource));
+                (event.object.key().to_string(), value)
+            });
+            return Changes {
+                is_everything: false,
+                until,
+                objects: objects.collect(),
+            };
+        }
+        let snapshot = cache.snapshot(None, None, 0);
+        let objects = snapshot.objects.iter().map(|object| {
+            let value = value_of(object, group, resource);
+            (object.key().to_string(), Some(value))
+        });
+        Changes {
+            is_everything: true,
+            until: snapshot.last_change,
+            objects: objects.collect(),
+        }
     }
 }
 

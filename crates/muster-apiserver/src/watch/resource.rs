@@ -179,6 +179,22 @@ impl ResourceCache {
         }
     }
 
+    /// The changes after `revision`, oldest first, and the revision of the last one, without following on.
+    pub(crate) fn changes_after(
+        &self,
+        revision: u64,
+    ) -> Result<(Vec<Arc<CacheEvent>>, u64), TooOld> {
+        let state = self.state.read();
+        if revision < state.floor {
+            return Err(TooOld);
+        }
+        let start = state
+            .ring
+            .partition_point(|event| event.revision() <= revision);
+        let events = state.ring.range(start..).cloned().collect();
+        Ok((events, state.revision))
+    }
+
     /// Follows changes after `revision`.
     pub(crate) fn subscribe_after(
         &self,

@@ -3,6 +3,8 @@
 //!
 //! Refuses to know: nodes, rights, and whether what is named exists.
 
+use std::borrow::Cow;
+
 use muster_machinery::meta::{at, items, name as object_name, str_at};
 use serde_json::Value;
 
@@ -45,90 +47,118 @@ fn projections(volume: &Value) -> &[Value] {
     items(volume, &["projected", "sources"])
 }
 
-/// Whether the environment of a container names `name` in `valueFrom.KEY` or `envFrom[].SOURCE`.
-fn environment_uses(pod: &Value, name: &str, key: &str, source: &str) -> bool {
-    containers(pod).any(|container| {
-        let one = |variable: &Value| str_at(variable, &["valueFrom", key, "name"]) == Some(name);
-        let all = |group: &Value| str_at(group, &[source, "name"]) == Some(name);
-        items(container, &["env"]).iter().any(one) || items(container, &["envFrom"]).iter().any(all)
+/// What the environments of containers name in `valueFrom.KEY` and `envFrom[].SOURCE`.
+fn environment<'a>(
+    pod: &'a Value,
+    key: &'static str,
+    source: &'static str,
+) -> impl Iterator<Item = &'a str> {
+    containers(pod).flat_map(move |container| {
+        let single = items(container, &["env"])
+            .iter()
+            .filter_map(move |variable| str_at(variable, &["valueFrom", key, "name"]));
+        let whole = items(container, &["envFrom"])
+            .iter()
+            .filter_map(move |group| str_at(group, &[source, "name"]));
+        single.chain(whole)
     })
 }
 
-/// Whether the pod refers to the secret.
-pub(crate) fn uses_secret(pod: &Value, name: &str) -> bool {
-    let in_volume = |volume: &Value| {
+/// What projected volumes name in `SOURCE.name`.
+fn projected<'a>(pod: &'a Value, source: &'static str) -> impl Iterator<Item = &'a str> {
+    volumes(pod)
+        .iter()
+        .flat_map(projections)
+        .filter_map(move |projection| str_at(projection, &[source, "name"]))
+}
+
+/// The secrets that the pod refers to, some several times.
+pub(super) fn secrets(pod: &Value) -> impl Iterator<Item = &str> {
+    let pulled = items(pod, &["spec", "imagePullSecrets"])
+        .iter()
+        .filter_map(|pull| str_at(pull, &["name"]));
+    let mounted = volumes(pod).iter().flat_map(|volume| {
         VOLUME_SECRETS
             .iter()
-            .any(|path| str_at(volume, path) == Some(name))
-            || projections(volume)
-                .iter()
-                .any(|source| str_at(source, &["secret", "name"]) == Some(name))
-    };
-    items(pod, &["spec", "imagePullSecrets"])
+            .filter_map(|path| str_at(volume, path))
+    });
+    pulled
+        .chain(environment(pod, "secretKeyRef", "secretRef"))
+        .chain(mounted)
+        .chain(projected(pod, "secret"))
+}
+
+/// The config maps that the pod refers to, some several times.
+pub(super) fn config_maps(pod: &Value) -> impl Iterator<Item = &str> {
+    let mounted = volumes(pod)
         .iter()
-        .any(|pull| str_at(pull, &["name"]) == Some(name))
-        || environment_uses(pod, name, "secretKeyRef", "secretRef")
-        || volumes(pod).iter().any(in_volume)
+        .filter_map(|volume| str_at(volume, &["configMap", "name"]));
+    environment(pod, "configMapKeyRef", "configMapRef")
+        .chain(mounted)
+        .chain(projected(pod, "configMap"))
 }
 
-/// Whether the pod refers to the config map.
-pub(crate) fn uses_config_map(pod: &Value, name: &str) -> bool {
-    let in_volume = |volume: &Value| {
-        str_at(volume, &["configMap", "name"]) == Some(name)
-            || projections(volume)
-                .iter()
-                .any(|source| str_at(source, &["configMap", "name"]) == Some(name))
-    };
-    environment_uses(pod, name, "configMapKeyRef", "configMapRef")
-        || volumes(pod).iter().any(in_volume)
+/// The account that the pod runs as.
+pub(super) fn service_account(pod: &Value) -> Option<&str> {
+    str_at(pod, &["spec", "serviceAccountName"])
 }
 
-/// Whether the pod runs as the service account.
-pub(crate) fn uses_service_account(pod: &Value, name: &str) -> bool {
-    str_at(pod, &["spec", "serviceAccountName"]) == Some(name)
-}
-
-/// Whether the pod mounts the claim, by name or as one of its ephemeral volumes (`POD-VOLUME`).
-pub(crate) fn uses_claim(pod: &Value, name: &str) -> bool {
-    volumes(pod).iter().any(|volume| {
-        let ephemeral = || {
+/// The claims that the pod mounts, by name or as its ephemeral volumes (`POD-VOLUME`).
+pub(super) fn claims(pod: &Value) -> impl Iterator<Item = Cow<'_, str>> {
+    volumes(pod).iter().flat_map(|volume| {
+        let named = str_at(volume, &["persistentVolumeClaim", "claimName"]).map(Cow::from);
+        let is_ephemeral = at(volume, &["ephemeral"]).is_some_and(|source| !source.is_null());
+        let ephemeral = is_ephemeral.then(|| {
             let volume = str_at(volume, &["name"]).unwrap_or_default();
-            name == format!("{}-{volume}", object_name(pod))
-        };
-        str_at(volume, &["persistentVolumeClaim", "claimName"]) == Some(name)
-            || (at(volume, &["ephemeral"]).is_some_and(|source| !source.is_null()) && ephemeral())
+            Cow::from(format!("{}-{volume}", object_name(pod)))
+        });
+        named.into_iter().chain(ephemeral)
     })
 }
 
-/// Whether the pod uses the resource claim, directly or through one made for it from a template.
-pub(crate) fn uses_resource_claim(pod: &Value, name: &str) -> bool {
-    let named = |claim: &Value| str_at(claim, &["resourceClaimName"]) == Some(name);
-    items(pod, &["spec", "resourceClaims"]).iter().any(named)
-        || items(pod, &["status", "resourceClaimStatuses"])
-            .iter()
-            .any(named)
-        || str_at(
-            pod,
-            &["status", "extendedResourceClaimStatus", "resourceClaimName"],
-        ) == Some(name)
+/// The resource claims that the pod uses, directly or through those made for it from a template.
+pub(super) fn resource_claims(pod: &Value) -> impl Iterator<Item = &str> {
+    let named = |claim| str_at(claim, &["resourceClaimName"]);
+    let extended = ["status", "extendedResourceClaimStatus", "resourceClaimName"];
+    items(pod, &["spec", "resourceClaims"])
+        .iter()
+        .chain(items(pod, &["status", "resourceClaimStatuses"]))
+        .filter_map(named)
+        .chain(str_at(pod, &extended))
 }
 
-/// Whether the persistent volume refers to the secret of that namespace. Without a namespace of its own a
+/// Namespace and name of the claim that the persistent volume is bound to.
+pub(super) fn claim_of_volume(volume: &Value) -> Option<(&str, &str)> {
+    let claim = |field| str_at(volume, &["spec", "claimRef", field]);
+    Some((claim("namespace")?, claim("name")?))
+}
+
+/// Namespaces and names of the secrets that the persistent volume refers to. Without a namespace of its own a
 /// reference means the namespace of the volume's claim.
-pub(crate) fn volume_uses_secret(volume: &Value, namespace: &str, name: &str) -> bool {
+pub(super) fn secrets_of_volume(volume: &Value) -> impl Iterator<Item = (&str, &str)> {
+    let spec = at(volume, &["spec"]);
     let claim_namespace = str_at(volume, &["spec", "claimRef", "namespace"]);
-    let reference = |path: &&[&str]| {
-        let Some(reference) = at(volume, &["spec"]).and_then(|spec| at(spec, path)) else {
-            return false;
-        };
-        let own = str_at(reference, &["namespace"]).filter(|own| !own.is_empty());
-        str_at(reference, &["name"]) == Some(name) && own.or(claim_namespace) == Some(namespace)
-    };
-    let azure = at(volume, &["spec", "azureFile"]).is_some_and(|azure| {
-        let own = str_at(azure, &["secretNamespace"]).filter(|own| !own.is_empty());
-        str_at(azure, &["secretName"]) == Some(name) && own.or(claim_namespace) == Some(namespace)
+    let azure = spec.and_then(|spec| at(spec, &["azureFile"]));
+    let azure = azure.map(|azure| {
+        (
+            str_at(azure, &["secretNamespace"]),
+            str_at(azure, &["secretName"]),
+        )
     });
-    azure || PERSISTENT_SECRETS.iter().any(reference)
+    let others = PERSISTENT_SECRETS.iter().filter_map(move |path| {
+        let reference = at(spec?, path)?;
+        Some((
+            str_at(reference, &["namespace"]),
+            str_at(reference, &["name"]),
+        ))
+    });
+    azure
+        .into_iter()
+        .chain(others)
+        .filter_map(move |(own, name)| {
+            let own = own.filter(|own| !own.is_empty());
+            Some((own.or(claim_namespace)?, name?))
+        })
 }
 
 /// The first thing of the pod that names a secret, config map, trust bundle or claim, in Kubernetes' plural;

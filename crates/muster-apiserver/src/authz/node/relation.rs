@@ -2,10 +2,13 @@
 //!
 //! Refuses to know: verbs and users.
 
+use std::sync::Arc;
+
 use muster_machinery::meta;
+use parking_lot::Mutex;
 use serde_json::Value;
 
-use super::{is_mirror, references};
+use super::graph::{Graph, Kind};
 use crate::request::ObjectReader;
 
 /// The kinds of objects that a node may reach through its pods.
@@ -22,78 +25,61 @@ pub(super) enum Relation {
     ResourceSlice,
 }
 
-impl Relation {
+/// Answers which objects belong to which nodes.
+pub(super) struct Relations {
+    reader: Arc<dyn ObjectReader>,
+    graph: Mutex<Graph>,
+}
+
+impl Relations {
+    pub(super) fn new(reader: Arc<dyn ObjectReader>) -> Self {
+        Self {
+            reader,
+            graph: Mutex::default(),
+        }
+    }
+
     /// Whether the named object belongs to `node`.
     pub(super) fn holds(
-        self,
-        reader: &dyn ObjectReader,
+        &self,
+        relation: Relation,
         node: &str,
         namespace: Option<&str>,
         name: &str,
     ) -> bool {
-        let view = View { reader, node };
-        let by_pod = |refers: fn(&Value, &str) -> bool| {
-            namespace.is_some_and(|namespace| view.pod_refers(namespace, name, refers))
+        let named_by = |group: &str, resource: &str, namespace: Option<&str>| {
+            let found = self.reader.get(group, resource, namespace, name);
+            found.is_some_and(|object| is_bound_to(&object, node))
         };
-        match self {
-            Self::Pod => reader
-                .get("", "pods", namespace, name)
-                .is_some_and(|pod| is_bound_to(&pod, node)),
-            Self::Secret => {
-                by_pod(references::uses_secret)
-                    || namespace.is_some_and(|ns| view.volume_uses_secret(ns, name))
+        let kind = match relation {
+            Relation::Pod => return named_by("", "pods", namespace),
+            Relation::VolumeAttachment => {
+                return named_by("storage.k8s.io", "volumeattachments", None);
             }
-            Self::ConfigMap => by_pod(references::uses_config_map),
-            Self::ServiceAccount => by_pod(references::uses_service_account),
-            Self::Claim => by_pod(references::uses_claim),
-            Self::ResourceClaim => by_pod(references::uses_resource_claim),
-            Self::Volume => reader
-                .get("", "persistentvolumes", None, name)
-                .is_some_and(|volume| view.claims(&volume)),
-            Self::VolumeAttachment => reader
-                .get("storage.k8s.io", "volumeattachments", None, name)
-                .is_some_and(|attachment| is_bound_to(&attachment, node)),
-            Self::ResourceSlice => reader
-                .get("resource.k8s.io", "resourceslices", None, name)
-                .is_some_and(|slice| is_bound_to(&slice, node)),
-        }
+            Relation::ResourceSlice => return named_by("resource.k8s.io", "resourceslices", None),
+            Relation::Volume => return self.graph(|graph| graph.has_volume(node, name)),
+            Relation::Secret => Kind::Secret,
+            Relation::ConfigMap => Kind::ConfigMap,
+            Relation::ServiceAccount => Kind::ServiceAccount,
+            Relation::Claim => Kind::Claim,
+            Relation::ResourceClaim => Kind::ResourceClaim,
+        };
+        let Some(namespace) = namespace else {
+            return false;
+        };
+        self.graph(|graph| {
+            graph.refers(node, kind, namespace, name)
+                || (kind == Kind::Secret && graph.needs_secret(node, namespace, name))
+        })
+    }
+
+    fn graph(&self, question: impl FnOnce(&Graph) -> bool) -> bool {
+        let mut graph = self.graph.lock();
+        graph.catch_up(self.reader.as_ref());
+        question(&graph)
     }
 }
 
 fn is_bound_to(object: &Value, node: &str) -> bool {
     !node.is_empty() && meta::str_at(object, &["spec", "nodeName"]) == Some(node)
-}
-
-struct View<'a> {
-    reader: &'a dyn ObjectReader,
-    node: &'a str,
-}
-
-impl View<'_> {
-    fn pod_refers(
-        &self,
-        namespace: &str,
-        name: &str,
-        refers: impl Fn(&Value, &str) -> bool,
-    ) -> bool {
-        let pods = self.reader.list("", "pods", Some(namespace));
-        pods.iter()
-            .any(|pod| is_bound_to(pod, self.node) && !is_mirror(pod) && refers(pod, name))
-    }
-
-    /// Whether a volume is bound to a claim that a pod of the node uses.
-    fn claims(&self, volume: &Value) -> bool {
-        let claim = |field| meta::str_at(volume, &["spec", "claimRef", field]);
-        let (Some(namespace), Some(name)) = (claim("namespace"), claim("name")) else {
-            return false;
-        };
-        self.pod_refers(namespace, name, references::uses_claim)
-    }
-
-    fn volume_uses_secret(&self, namespace: &str, name: &str) -> bool {
-        let volumes = self.reader.list("", "persistentvolumes", None);
-        volumes.iter().any(|volume| {
-            references::volume_uses_secret(volume, namespace, name) && self.claims(volume)
-        })
-    }
 }

@@ -140,7 +140,7 @@ fn pod(node: &str, mut spec: Value) -> Value {
 #[case(
     "list",
     "resourceslices.resource.k8s.io",
-    "can only list/watch/deletecollection resourceslices with spec.nodeName field selector"
+    "can only list/watch/deletecollection resourceslices with nodeName field selector"
 )]
 fn a_node_may_do_what_its_work_needs(
     #[case] verb: &str,
@@ -278,4 +278,50 @@ fn a_node_is_one_by_name_and_group_together() {
         asks("system:node:", "system:nodes"),
         "unknown node for user \"system:node:\""
     );
+}
+
+#[test]
+fn the_graph_follows_pods_and_volumes_and_forgets_with_the_last_that_refers() {
+    let volume = |secret: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "v"},
+            "spec": {
+                "claimRef": {"namespace": "default", "name": "c"},
+                "csi": {"nodePublishSecretRef": {"name": secret, "namespace": "storage"}},
+            },
+        })
+    };
+    let named = |name: &str| {
+        let mut pod = pod(
+            "n1",
+            json!({
+                "volumes": [
+                    {"name": "a", "secret": {"secretName": "s"}},
+                    {"name": "b", "secret": {"secretName": "s"}},
+                    {"name": "c", "persistentVolumeClaim": {"claimName": "c"}},
+                ],
+            }),
+        );
+        pod["metadata"]["name"] = name.into();
+        pod
+    };
+    let reader = Objects::of([]);
+    let nodes = NodeAuthorizer::new(reader.clone());
+    let may = |target: &str| {
+        nodes
+            .authorize(&node("n1"), &ask("get", target))
+            .is_allowed()
+    };
+    let (secret, storage) = ("default/secrets/s", "storage/secrets/k");
+    assert!(!may(secret));
+    reader.put(named("p"));
+    reader.put(named("q"));
+    reader.put(volume("k"));
+    assert!(may(secret) && may(storage) && may("-/persistentvolumes/v"));
+    reader.remove(&named("p"));
+    assert!(may(secret) && may(storage));
+    reader.put(volume("other"));
+    assert!(may("storage/secrets/other") && !may(storage));
+    reader.remove(&named("q"));
+    assert!(!may(secret) && !may("-/persistentvolumes/v") && !may("storage/secrets/other"));
 }
