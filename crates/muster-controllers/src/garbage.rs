@@ -9,6 +9,7 @@ use crate::events::{Change, changes};
 use crate::failure::is_outdated;
 use crate::keyed::{self, Outcome};
 use crate::resources::{Deletable, supporting};
+use futures::stream::{AbortHandle, SelectAll};
 use futures::{Stream, StreamExt, stream};
 use graph::{Graph, Item, Owner, Uid};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -19,11 +20,13 @@ use kube::api::{
 use kube::core::ApiResource;
 use kube::runtime::watcher;
 use kube::{Client, ResourceExt};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 type Metadata = PartialObjectMeta<DynamicObject>;
 
@@ -31,6 +34,8 @@ type Metadata = PartialObjectMeta<DynamicObject>;
 const LIMIT: usize = 16;
 /// How soon discovery is tried again when it failed.
 const DISCOVERY_PAUSE: Duration = Duration::from_secs(1);
+/// How long after a change of a definition resources are discovered again: definitions come in crowds.
+const DEFINITIONS_PAUSE: Duration = Duration::from_millis(500);
 /// Finalizer of an orphaning deletion (`metav1.FinalizerOrphanDependents`).
 const ORPHAN: &str = "orphan";
 /// Finalizer of a foreground deletion (`metav1.FinalizerDeleteDependents`).
@@ -38,7 +43,8 @@ const FOREGROUND: &str = "foregroundDeletion";
 
 struct Collector {
     client: Client,
-    resources: Vec<Deletable>,
+    /// Only ever grows: items know their resource by its place.
+    resources: RwLock<Vec<Deletable>>,
     graph: Mutex<Graph>,
 }
 
@@ -47,7 +53,7 @@ pub(crate) async fn run(client: Client) {
     let resources = discover(&client).await;
     let collector = Arc::new(Collector {
         client,
-        resources,
+        resources: RwLock::new(resources),
         graph: Mutex::new(Graph::default()),
     });
     let (sender, receiver) = mpsc::unbounded_channel();
@@ -81,12 +87,50 @@ async fn discover(client: &Client) -> Vec<Deletable> {
 
 /// Tells the graph of every change of every resource.
 async fn feed(collector: Arc<Collector>, work: mpsc::UnboundedSender<Uid>) {
-    let watches = (0..collector.resources.len()).map(|index| watch_one(&collector, index).boxed());
-    let mut all = stream::select_all(watches);
-    while let Some((index, change)) = all.next().await {
-        let found = collector.on_change(index, change);
-        if found.into_iter().any(|uid| work.send(uid).is_err()) {
-            return;
+    let mut all = SelectAll::new();
+    let mut watched: HashMap<usize, AbortHandle> = HashMap::new();
+    let known = collector.resources.read().len();
+    for index in 0..known {
+        let (changes, handle) = stream::abortable(watch_one(&collector, index));
+        watched.insert(index, handle);
+        all.push(changes.boxed());
+    }
+    let mut due: Option<Instant> = None;
+    loop {
+        let look_again = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            next = all.next() => {
+                let Some((index, change)) = next else {
+                    return;
+                };
+                if collector.is_definition(index) {
+                    due.get_or_insert_with(|| Instant::now() + DEFINITIONS_PAUSE);
+                }
+                let found = collector.on_change(index, change);
+                if found.into_iter().any(|uid| work.send(uid).is_err()) {
+                    return;
+                }
+            }
+            () = look_again => {
+                due = None;
+                let served = discover(&collector.client).await;
+                for (index, handle) in &watched {
+                    if !collector.is_among(*index, &served) {
+                        handle.abort();
+                    }
+                }
+                watched.retain(|_, handle| !handle.is_aborted());
+                for index in collector.take_up(&served, &watched) {
+                    let (changes, handle) = stream::abortable(watch_one(&collector, index));
+                    watched.insert(index, handle);
+                    all.push(changes.boxed());
+                }
+            }
         }
     }
 }
@@ -95,8 +139,8 @@ fn watch_one(
     collector: &Collector,
     index: usize,
 ) -> impl Stream<Item = (usize, Change<Metadata>)> + Send + use<> {
-    let resource = &collector.resources[index].resource;
-    let api: Api<Metadata> = Api::all_with(collector.client.clone(), resource);
+    let resource = collector.resources.read()[index].resource.clone();
+    let api: Api<Metadata> = Api::all_with(collector.client.clone(), &resource);
     changes_of(api).map(move |change| (index, change))
 }
 
@@ -130,6 +174,37 @@ fn item_of(resource: usize, object: &Metadata) -> Item {
 }
 
 impl Collector {
+    /// Whether changes of this resource may change what there is to watch.
+    fn is_definition(&self, index: usize) -> bool {
+        let resources = self.resources.read();
+        let resource = &resources[index].resource;
+        resource.group == "apiextensions.k8s.io" && resource.plural == "customresourcedefinitions"
+    }
+
+    fn is_among(&self, index: usize, served: &[Deletable]) -> bool {
+        let resources = self.resources.read();
+        served.iter().any(|one| is_same(one, &resources[index]))
+    }
+
+    /// Remembers what is served and not watched; answers the places.
+    fn take_up(&self, served: &[Deletable], watched: &HashMap<usize, AbortHandle>) -> Vec<usize> {
+        let mut resources = self.resources.write();
+        let mut taken = Vec::new();
+        for one in served {
+            let known = |(index, own): (usize, &Deletable)| is_same(own, one).then_some(index);
+            let place = resources.iter().enumerate().find_map(known);
+            match place {
+                Some(index) if watched.contains_key(&index) => {}
+                Some(index) => taken.push(index),
+                None => {
+                    resources.push(one.clone());
+                    taken.push(resources.len() - 1);
+                }
+            }
+        }
+        taken
+    }
+
     fn on_change(&self, index: usize, change: Change<Metadata>) -> Vec<Uid> {
         let mut graph = self.graph.lock();
         match change {
@@ -167,7 +242,8 @@ impl Collector {
     }
 
     fn api(&self, item: &Item) -> Api<DynamicObject> {
-        self.api_of(&self.resources[item.resource], item.namespace.as_deref())
+        let of = self.resources.read()[item.resource].clone();
+        self.api_of(&of, item.namespace.as_deref())
     }
 
     fn api_of(&self, of: &Deletable, namespace: Option<&str>) -> Api<DynamicObject> {
@@ -207,14 +283,16 @@ impl Collector {
         owner: &Owner,
         namespace: Option<&str>,
     ) -> Result<Standing, kube::Error> {
-        let served = self
-            .resources
-            .iter()
-            .find(|one| is_kind(&one.resource, owner));
+        // The newest first: a kind that was defined anew is another one.
+        let served = {
+            let resources = self.resources.read();
+            let of_kind = |one: &&Deletable| is_kind(&one.resource, owner);
+            resources.iter().rev().find(of_kind).cloned()
+        };
         let Some(resource) = served.filter(|one| namespace.is_some() || !one.namespaced) else {
             return Ok(Standing::Lives);
         };
-        let api = self.api_of(resource, namespace);
+        let api = self.api_of(&resource, namespace);
         let found = api.get_metadata_opt(&owner.name).await?;
         let Some(found) = found.filter(|object| object.uid().as_deref() == Some(&owner.uid)) else {
             return Ok(Standing::Gone);
@@ -387,6 +465,13 @@ fn is_outdated_judgement(judged: &[Owner], now: &[OwnerReference]) -> bool {
         || !judged
             .iter()
             .all(|owner| now.iter().any(|one| one.uid == owner.uid))
+}
+
+/// Whether two are one resource, in one version.
+fn is_same(a: &Deletable, b: &Deletable) -> bool {
+    let (x, y) = (&a.resource, &b.resource);
+    (&x.group, &x.version, &x.plural, &x.kind) == (&y.group, &y.version, &y.plural, &y.kind)
+        && a.namespaced == b.namespaced
 }
 
 /// Whether `resource` is the kind of `owner`, in whatever version.

@@ -19,10 +19,12 @@ mod namespace_defaults;
 mod node_lifecycle;
 mod resources;
 mod role_aggregation;
+mod token_secrets;
 
 pub use certificates::{Approval, CertificateSettings, Decision, Facts};
 pub use manager::{Controllers, Settings};
 pub use node_lifecycle::{NodeDecision, NodeLifecycleSettings};
+pub use token_secrets::{TokenSigner, TokenSubject};
 
 /// The decisions of the controllers, without their shells: for tests and for other drivers.
 pub mod decisions {

@@ -2,6 +2,7 @@
 
 use crate::certificates::{self, CertificateSettings};
 use crate::node_lifecycle::{self, NodeLifecycleSettings};
+use crate::token_secrets::{self, TokenSigner};
 use crate::{bootstrap_tokens, garbage, namespace, namespace_defaults, role_aggregation};
 use kube::Client;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ pub struct Settings {
     pub node_lifecycle: NodeLifecycleSettings,
     /// The cluster's CA certificates (PEM), published in every namespace.
     pub root_ca: String,
+    /// Signs tokens that are kept in Secrets; `None` leaves such Secrets to somebody else.
+    pub tokens: Option<TokenSigner>,
 }
 
 /// Running controllers. Dropping it stops them.
@@ -53,7 +56,14 @@ impl Controllers {
         tasks.spawn(keep_running("namespace", move || {
             namespace::run(of.clone())
         }));
-        let (of, root_ca) = (client.clone(), Arc::<str>::from(settings.root_ca));
+        let root_ca = Arc::<str>::from(settings.root_ca);
+        if let Some(signer) = settings.tokens {
+            let (of, root_ca) = (client.clone(), Arc::clone(&root_ca));
+            tasks.spawn(keep_running("token-secrets", move || {
+                token_secrets::run(of.clone(), Arc::clone(&signer), Arc::clone(&root_ca))
+            }));
+        }
+        let of = client.clone();
         tasks.spawn(keep_running("namespace-defaults", move || {
             namespace_defaults::run(of.clone(), Arc::clone(&root_ca))
         }));

@@ -1,14 +1,17 @@
-//! Empties namespaces that are being deleted, then lets them go. What still has finalizers is
+//! Empties namespaces that are being deleted, pods first, then lets them go. What still has finalizers is
 //! waited for and named in the namespace's conditions. It never touches a living namespace.
+
+mod conditions;
 
 use crate::events::present;
 use crate::failure::outcome_of;
 use crate::keyed::{self, Outcome};
 use crate::resources::{Deletable, supporting};
+use conditions::Left;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PartialObjectMeta, PostParams};
+use kube::core::ApiResource;
 use kube::runtime::watcher;
 use kube::{Client, ResourceExt};
 use std::time::Duration;
@@ -56,50 +59,71 @@ async fn settle(client: &Client, namespace: Namespace) -> Outcome {
         Ok(_) => return Outcome::Done,
         Err(error) => return outcome_of::<()>("reading a namespace", &name, Err(error)),
     };
-    match empty(client, &name).await {
-        Ok(remaining) if remaining.is_empty() => outcome_of(
-            "finalizing a namespace",
-            &name,
-            finalize(client, namespace).await,
-        ),
-        Ok(remaining) => match report(client, namespace, &remaining).await {
-            Ok(()) => Outcome::Again(AGAIN),
-            Err(error) => outcome_of::<()>("a namespace's conditions", &name, Err(error)),
-        },
-        Err(error) => outcome_of::<()>("emptying a namespace", &name, Err(error)),
+    let left = empty(client, &name).await;
+    if left.is_nothing() {
+        let finalized = finalize(client, namespace).await;
+        return outcome_of("finalizing a namespace", &name, finalized);
+    }
+    match report(client, namespace, &left).await {
+        Ok(()) => Outcome::Again(AGAIN),
+        Err(error) => outcome_of::<()>("a namespace's conditions", &name, Err(error)),
     }
 }
 
-/// Deletes everything inside; answers with what is still there, as `count plural.group`.
-async fn empty(client: &Client, namespace: &str) -> Result<Vec<String>, kube::Error> {
-    let mut remaining = Vec::new();
-    for Deletable { resource, .. } in supporting(client, &["deletecollection", "list"])
-        .await?
-        .into_iter()
-        .filter(|one| one.namespaced)
-    {
-        let api: Api<PartialObjectMeta<DynamicObject>> =
-            Api::namespaced_with(client.clone(), namespace, &resource);
-        let found = api.list(&ListParams::default().limit(500)).await?;
-        if found.items.is_empty() {
-            continue;
+/// Deletes everything inside; answers with what is still there. As long as there are pods nothing else is deleted, so
+/// that they end with their configuration, their accounts and the policies that bind them in place.
+async fn empty(client: &Client, namespace: &str) -> Left {
+    let mut left = Left::default();
+    let resources = match supporting(client, &["deletecollection", "list"]).await {
+        Ok(resources) => resources.into_iter().filter(|one| one.namespaced),
+        Err(error) => {
+            left.discovery = Some(error.to_string());
+            return left;
         }
-        let objects: Api<DynamicObject> =
-            Api::namespaced_with(client.clone(), namespace, &resource);
-        objects
-            .delete_collection(&DeleteParams::background(), &ListParams::default())
-            .await?;
-        let left = api
-            .list(&ListParams::default().limit(500))
-            .await?
-            .items
-            .len();
-        if left > 0 {
-            let dot = if resource.group.is_empty() { "" } else { "." };
-            remaining.push(format!("{left} {}{dot}{}", resource.plural, resource.group));
+    };
+    let (pods, others): (Vec<_>, Vec<_>) =
+        resources.partition(|one| one.resource.group.is_empty() && one.resource.plural == "pods");
+    for stage in [pods, others] {
+        for Deletable { resource, .. } in stage {
+            if let Err(error) = clear(client, namespace, &resource, &mut left).await {
+                left.failures.push(format!("{}: {error}", resource.plural));
+            }
+        }
+        if !left.is_nothing() {
+            break;
         }
     }
-    Ok(remaining)
+    left
+}
+
+/// Deletes the objects of one resource, and counts those that stay.
+async fn clear(
+    client: &Client,
+    namespace: &str,
+    resource: &ApiResource,
+    left: &mut Left,
+) -> Result<(), kube::Error> {
+    let page = ListParams::default().limit(500);
+    let seen: Api<PartialObjectMeta<DynamicObject>> =
+        Api::namespaced_with(client.clone(), namespace, resource);
+    let found = match seen.list(&page).await {
+        // It was served a moment ago.
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 405) => return Ok(()),
+        found => found?,
+    };
+    if found.items.is_empty() {
+        return Ok(());
+    }
+    let objects: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, resource);
+    objects
+        .delete_collection(&DeleteParams::background(), &ListParams::default())
+        .await?;
+    let stayed = seen.list(&page).await?;
+    left.count(
+        format!("{}.{}", resource.plural, resource.group),
+        stayed.items.iter().map(ResourceExt::finalizers),
+    );
+    Ok(())
 }
 
 async fn finalize(client: &Client, mut namespace: Namespace) -> Result<(), kube::Error> {
@@ -117,33 +141,17 @@ async fn finalize(client: &Client, mut namespace: Namespace) -> Result<(), kube:
         .map(|_| ())
 }
 
-/// Writes what is left into the condition `NamespaceContentRemaining`, if it changed.
-async fn report(
-    client: &Client,
-    mut namespace: Namespace,
-    remaining: &[String],
-) -> Result<(), kube::Error> {
+/// Writes what is left into the namespace's conditions, if they change.
+async fn report(client: &Client, mut namespace: Namespace, left: &Left) -> Result<(), kube::Error> {
     let name = namespace.name_any();
-    let message = format!("Some resources are remaining: {}", remaining.join(", "));
     let conditions = namespace
         .status
         .get_or_insert_default()
         .conditions
         .get_or_insert_default();
-    let before = conditions
-        .iter()
-        .find(|condition| condition.type_ == "NamespaceContentRemaining");
-    if before.is_some_and(|condition| condition.message.as_deref() == Some(&message)) {
+    if !conditions::update(conditions, left, Timestamp::now()) {
         return Ok(());
     }
-    conditions.retain(|condition| condition.type_ != "NamespaceContentRemaining");
-    conditions.push(NamespaceCondition {
-        type_: "NamespaceContentRemaining".to_owned(),
-        status: "True".to_owned(),
-        reason: Some("SomeResourcesRemain".to_owned()),
-        message: Some(message),
-        last_transition_time: Some(Time(Timestamp::now())),
-    });
     let api = Api::<Namespace>::all(client.clone());
     api.replace_status(&name, &PostParams::default(), &namespace)
         .await

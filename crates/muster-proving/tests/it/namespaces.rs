@@ -1,7 +1,9 @@
 //! Namespaces from furnishing to the last finalizer.
 
 use futures::{StreamExt, stream};
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Namespace, NamespaceCondition, Pod, Secret, ServiceAccount,
+};
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use muster_proving::{World, in_time, until};
@@ -143,6 +145,79 @@ async fn a_full_namespace_goes_when_the_last_finalizer_does() {
             .collect();
         assert!(left.is_empty(), "{left:?}");
         make_namespace(&world, "full").await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_else_goes_as_long_as_a_namespace_has_pods() {
+    in_time(async {
+        let world = World::start().await;
+        make_namespace(&world, "ordered").await;
+        let namespaces = Api::<Namespace>::all(world.admin());
+        let maps = Api::<ConfigMap>::namespaced(world.admin(), "ordered");
+        let pods = Api::<Pod>::namespaced(world.admin(), "ordered");
+        maps.create(
+            &PostParams::default(),
+            &read(json!({"metadata": {"name": "settings"}})),
+        )
+        .await
+        .unwrap();
+        until("the account of its pods", async || {
+            let accounts = Api::<ServiceAccount>::namespaced(world.admin(), "ordered");
+            accounts.get_opt("default").await.unwrap()
+        })
+        .await;
+        let pod = json!({
+            "metadata": {"name": "last", "finalizers": ["example.com/busy"]},
+            "spec": {"containers": [{"name": "c", "image": "example.com/image"}]},
+        });
+        pods.create(&PostParams::default(), &read(pod))
+            .await
+            .unwrap();
+
+        namespaces
+            .delete("ordered", &DeleteParams::default())
+            .await
+            .unwrap();
+        let conditions = until("what it waits for", async || {
+            let conditions = namespaces
+                .get("ordered")
+                .await
+                .unwrap()
+                .status?
+                .conditions?;
+            let held = |one: &NamespaceCondition| {
+                one.type_ == "NamespaceFinalizersRemaining" && one.status == "True"
+            };
+            conditions.iter().any(held).then_some(conditions)
+        })
+        .await;
+        let kinds: Vec<_> = conditions.iter().map(|one| one.type_.as_str()).collect();
+        assert!(
+            kinds.contains(&"NamespaceDeletionContentFailure"),
+            "{kinds:?}"
+        );
+        assert!(
+            pods.get("last")
+                .await
+                .unwrap()
+                .metadata
+                .deletion_timestamp
+                .is_some()
+        );
+        let settings = maps.get("settings").await.expect("it outlives the pod");
+        assert_eq!(settings.metadata.deletion_timestamp, None);
+
+        let release = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+        pods.patch("last", &PatchParams::default(), &release)
+            .await
+            .unwrap();
+        until("the end of the namespace", async || {
+            let found = namespaces.get_opt("ordered").await.unwrap();
+            found.is_none().then_some(())
+        })
+        .await;
     })
     .await;
 }
