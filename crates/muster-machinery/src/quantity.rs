@@ -72,6 +72,43 @@ impl Quantity {
         }
     }
 
+    /// Nothing.
+    pub const ZERO: Self = Self {
+        nano: 0,
+        format: Format::Decimal,
+    };
+
+    /// The sum, written as the first is unless that is nothing.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            nano: self.nano.saturating_add(other.nano),
+            format: if self.nano == 0 {
+                other.format
+            } else {
+                self.format
+            },
+        }
+    }
+
+    /// The difference, written as the first is.
+    #[must_use]
+    pub const fn minus(self, other: Self) -> Self {
+        Self {
+            nano: self.nano.saturating_sub(other.nano),
+            format: self.format,
+        }
+    }
+
+    /// A whole number.
+    #[must_use]
+    pub const fn whole(number: i64) -> Self {
+        Self {
+            nano: (number as i128) * NANO,
+            format: Format::Decimal,
+        }
+    }
+
     /// The value in billionths.
     #[must_use]
     pub const fn nano(&self) -> i128 {

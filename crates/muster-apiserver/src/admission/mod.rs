@@ -6,13 +6,19 @@
 //! those). Denials are Kubernetes' words, as clients match on them.
 
 mod certificates;
+mod claim_resize;
+mod class_defaults;
 mod escalation;
+mod limit_ranges;
 mod namespaces;
 mod node_restriction;
 mod node_taints;
 mod owner_references;
 mod pod_defaults;
+mod pod_security;
 mod priority;
+mod resource_lists;
+mod runtime_class;
 mod service_account;
 mod webhook;
 
@@ -262,12 +268,31 @@ impl Admission {
         })?;
         let creates = |group: &str, resource: &str| request.creates(group, resource);
         if creates("", "pods") {
+            timed("LimitRanger", &mut || {
+                limit_ranges::fill_in(reader, request, object);
+                Ok(())
+            })?;
             timed("ServiceAccount", &mut || {
                 service_account::admit(reader, request, object)
             })?;
             timed("Priority", &mut || priority::admit(reader, request, object))?;
             timed("DefaultTolerationSeconds", &mut || {
                 pod_defaults::tolerate_lost_nodes(object);
+                Ok(())
+            })?;
+            timed("RuntimeClass", &mut || {
+                runtime_class::admit(reader, request, object)
+            })?;
+        }
+        if creates("", "persistentvolumeclaims") {
+            timed("DefaultStorageClass", &mut || {
+                class_defaults::storage(reader, object);
+                Ok(())
+            })?;
+        }
+        if creates("networking.k8s.io", "ingresses") {
+            timed("DefaultIngressClass", &mut || {
+                class_defaults::ingress(reader, object);
                 Ok(())
             })?;
         }
@@ -338,12 +363,17 @@ impl Admission {
         let timed = |name, plugin: &mut dyn FnMut() -> Admitted| {
             self.timed(Phase::Validate, name, request.operation, plugin)
         };
+        timed("LimitRanger", &mut || limit_ranges::admit(reader, request))?;
         timed("NodeRestriction", &mut || {
             node_restriction::admit(reader, authorizer, request)
         })?;
+        timed("PodSecurity", &mut || pod_security::admit(reader, request))?;
         timed("Priority", &mut || priority::admit_class(reader, request))?;
         timed("OwnerReferencesPermissionEnforcement", &mut || {
             owner_references::admit(authorizer, request)
+        })?;
+        timed("PersistentVolumeClaimResize", &mut || {
+            claim_resize::admit(reader, request)
         })?;
         timed("CertificateApproval", &mut || {
             certificates::admit(authorizer, request)
