@@ -36,6 +36,8 @@ pub struct BootstrapSettings {
     pub ca: CertificateBundle,
     /// The CAs of proxies that may speak for others.
     pub front_proxy_ca: CertificateBundle,
+    /// The day from which uses of tokens that are kept in Secrets are noted, if none is on record yet.
+    pub today: jiff::civil::Date,
 }
 
 /// Every object of a fresh cluster, in an order in which it can be created: namespaces first.
@@ -45,11 +47,13 @@ pub fn default_objects(settings: &BootstrapSettings) -> Vec<Value> {
     objects.extend(policy::objects());
     objects.extend(priority_classes());
     objects.extend(own_service(settings));
+    objects.push(service_cidr(settings));
     objects.extend([
         cluster_info(settings),
         kubeadm_config(settings),
         kubelet_config(settings),
         extension_authentication(settings),
+        token_tracking(settings),
     ]);
     objects
 }
@@ -127,6 +131,21 @@ fn own_service(settings: &BootstrapSettings) -> Vec<Value> {
         }
     }
     objects
+}
+
+/// The range of service addresses as an object, in use from the start.
+fn service_cidr(settings: &BootstrapSettings) -> Value {
+    json!({
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "ServiceCIDR",
+        "metadata": {"name": "kubernetes"},
+        "spec": {"cidrs": [settings.service_subnet]},
+        "status": {"conditions": [{
+            "type": "Ready", "status": "True", "reason": "",
+            "message": "Kubernetes default Service CIDR is ready",
+            "lastTransitionTime": format!("{}T00:00:00Z", settings.today),
+        }]},
+    })
 }
 
 fn endpoints(advertised: &[SocketAddr]) -> Value {
@@ -254,6 +273,13 @@ fn extension_authentication(settings: &BootstrapSettings) -> Value {
         "requestheader-username-headers": list(front_proxy::USER_HEADER),
     });
     config_map("kube-system", "extension-apiserver-authentication", &data)
+}
+
+/// Since when uses of tokens that are kept in Secrets are noted on them.
+fn token_tracking(settings: &BootstrapSettings) -> Value {
+    let data = json!({"since": settings.today.to_string()});
+    let name = "kube-apiserver-legacy-service-account-token-tracking";
+    config_map("kube-system", name, &data)
 }
 
 #[cfg(test)]

@@ -8,12 +8,12 @@ use muster_machinery::{apply::keep_times_when_unchanged, crd, meta, status::Stat
 use serde_json::Value;
 
 use super::{
-    CONFLICT_RETRIES, Call, Outcome, Owners, Refusal, Registry, WriteOptions, create::admission_request,
-    metadata, ownership, strategy,
+    CONFLICT_RETRIES, Call, Outcome, Owners, Refusal, Registry, WriteOptions,
+    create::admission_request, metadata, ownership, strategy,
 };
 use crate::{
-    custom,
     admission::{AdmissionRequest, Operation},
+    custom,
     watch::{StoredObject, encode_stored},
 };
 
@@ -170,7 +170,7 @@ fn validate(call: &Call<'_>, new: &Value, old: &Value) -> Vec<validation::FieldE
         None if call.is(custom::GROUP, custom::DEFINITIONS) && call.sub_name() == "status" => {
             crd::validate_definition_status(new, old)
         }
-        None => validation::validate_update(call.resource, new, old),
+        None => validation::validate_update(call.resource, call.sub_name(), new, old),
     }
 }
 

@@ -94,12 +94,46 @@ async fn a_status_update_can_sign_and_fail_but_not_approve() {
     let admin = cluster.admin();
     let made = admin.post(REQUESTS, &request("csr")).await.ok();
     let path = format!("{REQUESTS}/csr");
-    let mut status = made.clone();
-    status["status"] = json!({"conditions": [
-        {"type": "Approved", "status": "True", "reason": "x", "message": "x"},
-        {"type": "Failed", "status": "True", "reason": "y", "message": "y"}]});
-    let written = admin.put(&format!("{path}/status"), &status).await.ok();
-    let conditions = written["status"]["conditions"].as_array().unwrap();
-    assert_eq!(conditions.len(), 1);
-    assert_eq!(conditions[0]["type"], "Failed");
+    let condition =
+        |kind: &str| json!({"type": kind, "status": "True", "reason": "x", "message": "x"});
+    let with = |base: &Value, conditions: Value| {
+        let mut changed = base.clone();
+        changed["status"]["conditions"] = conditions;
+        changed
+    };
+    let status = format!("{path}/status");
+    let deciding = with(&made, json!([condition("Approved"), condition("Failed")]));
+    let refused = admin.put(&status, &deciding).await;
+    assert_eq!(refused.code, 422);
+    assert!(
+        refused
+            .text()
+            .contains("updates may not add a condition of type"),
+        "{}",
+        refused.text()
+    );
+    let failing = with(&made, json!([condition("Failed")]));
+    let written = admin.put(&status, &failing).await.ok();
+    assert_eq!(written["status"]["conditions"][0]["type"], "Failed");
+
+    let approval = json!({"status": {"conditions": [
+        written["status"]["conditions"][0], condition("Approved"), condition("Reviewed")]}});
+    let approved = admin
+        .merge(&format!("{path}/approval"), &approval)
+        .await
+        .ok();
+    let kinds: Vec<_> = approved["status"]["conditions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|condition| condition["type"].clone())
+        .collect();
+    assert_eq!(kinds, ["Failed", "Approved", "Reviewed"]);
+    let mut rewritten = approved["status"]["conditions"].clone();
+    rewritten[1]["message"] = json!("forged");
+    let kept = admin.put(&status, &with(&approved, rewritten)).await.ok();
+    assert_eq!(kept["status"]["conditions"][1]["message"], "x");
+    let without = with(&approved, json!([condition("Failed")]));
+    let refused = admin.put(&status, &without).await;
+    assert_eq!(refused.code, 422);
 }

@@ -31,14 +31,23 @@ pub fn validate_create(resource: &Resource, object: &Value) -> Vec<FieldError> {
     errors
 }
 
-/// Every mistake in a changed object; empty when it may replace `old`.
+/// Every mistake in a changed object; empty when it may replace `old`. `subresource` is what was addressed, empty for
+/// the object itself.
 #[must_use]
-pub fn validate_update(resource: &Resource, object: &Value, old: &Value) -> Vec<FieldError> {
+pub fn validate_update(
+    resource: &Resource,
+    subresource: &str,
+    object: &Value,
+    old: &Value,
+) -> Vec<FieldError> {
     if is_definition(resource) {
         return crd::validate_definition_update(object, old);
     }
     let mut errors = validate_metadata_update(object, old);
     own_rules(resource, object, Some(old), &mut errors);
+    if subresource == "status" && resource.kind == "CertificateSigningRequest" {
+        certificates::signers_do_not_decide(object, old, &mut errors);
+    }
     errors
 }
 

@@ -4,7 +4,7 @@
 //! Refuses to know: signers and what they sign, and who asks (admission writes that down).
 
 use muster_machinery::meta;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{super::Call, copy_field};
 
@@ -23,60 +23,83 @@ pub(super) fn prepare_create(object: &mut Value) {
 pub(super) fn prepare_update(call: &Call<'_>, new: &mut Value, old: &Value, sub: &str) {
     copy_field(new, old, "spec");
     match sub {
-        "approval" => merge_conditions(call, new, old, is_verdict, false),
-        "status" => merge_conditions(call, new, old, |kind| !is_verdict(kind), true),
+        "approval" => {
+            stamp_all(call, new, old);
+            only_conditions(new, old);
+        }
+        "status" => {
+            keep_verdicts(new, old);
+            stamp_all(call, new, old);
+        }
         _ => copy_field(new, old, "status"),
     }
 }
 
-/// Approval decides on these conditions, signers on the others.
-fn is_verdict(kind: &str) -> bool {
-    matches!(kind, "Approved" | "Denied")
+fn kind(condition: &Value) -> &str {
+    condition
+        .get("type")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
-/// Takes from the new status the conditions that are `ours`, keeps the others as they were, and takes the
-/// certificate only where that is allowed.
-fn merge_conditions(
-    call: &Call<'_>,
-    new: &mut Value,
-    old: &Value,
-    ours: fn(&str) -> bool,
-    certificate: bool,
-) {
-    let kind = |condition: &Value| {
-        condition
-            .get("type")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
+/// Approval changes conditions and nothing else of the status.
+fn only_conditions(new: &mut Value, old: &Value) {
+    let conditions = meta::items(new, &["status", "conditions"]).to_vec();
+    copy_field(new, old, "status");
+    let Some(map) = new.as_object_mut() else {
+        return;
     };
+    let status = map.entry("status").or_insert_with(|| json!({}));
+    match status.as_object_mut() {
+        Some(status) if conditions.is_empty() => {
+            status.remove("conditions");
+        }
+        Some(status) => {
+            status.insert("conditions".to_owned(), Value::Array(conditions));
+        }
+        None => {}
+    }
+}
+
+/// A signer that writes the status back gives verdicts back as they were, times included; one that adds or removes them
+/// is refused by validation.
+fn keep_verdicts(new: &mut Value, old: &Value) {
+    for verdict in ["Approved", "Denied"] {
+        let before: Vec<&Value> = meta::items(old, &["status", "conditions"])
+            .iter()
+            .filter(|condition| kind(condition) == verdict)
+            .collect();
+        let Some(conditions) = new
+            .pointer_mut("/status/conditions")
+            .and_then(Value::as_array_mut)
+        else {
+            return;
+        };
+        let mut now: Vec<&mut Value> = conditions
+            .iter_mut()
+            .filter(|condition| kind(condition) == verdict)
+            .collect();
+        if now.len() == before.len() {
+            for (now, before) in now.iter_mut().zip(before) {
+                **now = before.clone();
+            }
+        }
+    }
+}
+
+fn stamp_all(call: &Call<'_>, new: &mut Value, old: &Value) {
     let before = meta::items(old, &["status", "conditions"]);
-    let mut conditions: Vec<Value> = meta::items(new, &["status", "conditions"]).to_vec();
-    conditions.retain(|condition| ours(&kind(condition)));
-    let kept = before
-        .iter()
-        .filter(|condition| !ours(&kind(condition)))
-        .cloned();
-    let mut merged: Vec<Value> = kept.collect();
-    for mut condition in conditions {
+    let Some(conditions) = new
+        .pointer_mut("/status/conditions")
+        .and_then(Value::as_array_mut)
+    else {
+        return;
+    };
+    for condition in conditions {
         let previous = before
             .iter()
-            .find(|previous| kind(previous) == kind(&condition));
-        stamp(call, &mut condition, previous);
-        merged.push(condition);
-    }
-    let mut status = Map::new();
-    if !merged.is_empty() {
-        status.insert("conditions".to_owned(), Value::Array(merged));
-    }
-    let source = if certificate { &*new } else { old };
-    if let Some(issued) = meta::at(source, &["status", "certificate"])
-        && !issued.is_null()
-    {
-        status.insert("certificate".to_owned(), issued.clone());
-    }
-    if let Some(map) = new.as_object_mut() {
-        map.insert("status".to_owned(), Value::Object(status));
+            .find(|previous| kind(previous) == kind(condition));
+        stamp(call, condition, previous);
     }
 }
 

@@ -204,3 +204,32 @@ fn decisions_stay(csr: &Value, old: &Value, errors: &mut Vec<FieldError>) {
         }
     }
 }
+
+/// On the status subresource verdicts can neither be given nor changed, and a certificate is written once.
+pub(super) fn signers_do_not_decide(csr: &Value, old: &Value, errors: &mut Vec<FieldError>) {
+    const FIELD: &str = "status.conditions";
+    for type_ in ["Approved", "Denied"] {
+        let of = |csr: &Value| -> Vec<Value> {
+            meta::items(csr, &["status", "conditions"])
+                .iter()
+                .filter(|condition| meta::str_at(condition, &["type"]) == Some(type_))
+                .cloned()
+                .collect()
+        };
+        let (now, before) = (of(csr), of(old));
+        if now.len() > before.len() {
+            let detail = format!("updates may not add a condition of type {type_:?}");
+            errors.push(FieldError::forbidden(FIELD, detail));
+        } else if now.len() == before.len() && now != before {
+            let detail = format!("updates may not modify a condition of type {type_:?}");
+            errors.push(FieldError::forbidden(FIELD, detail));
+        }
+    }
+    let before = at(old, &["status", "certificate"]);
+    if !super::is_empty(before) && before != "" && before != at(csr, &["status", "certificate"]) {
+        errors.push(FieldError::forbidden(
+            "status.certificate",
+            "updates may not modify existing certificate content",
+        ));
+    }
+}

@@ -32,7 +32,7 @@ fn changing(group: &str, kind: &str, old: &Value, change: impl FnOnce(&mut Value
     defaulting::apply(resource, &mut old);
     let mut new = old.clone();
     change(&mut new);
-    validate_update(resource, &new, &old)
+    validate_update(resource, "", &new, &old)
         .iter()
         .map(ToString::to_string)
         .collect()
@@ -507,7 +507,7 @@ proptest! {
             defaulting::apply(resource, &mut object);
             defaulting::prepare_create(resource, &mut object);
             let _ = validate_create(resource, &object);
-            let _ = validate_update(resource, &object, &old);
+            let _ = validate_update(resource, "status", &object, &old);
         }
     }
 }
