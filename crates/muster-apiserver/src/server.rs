@@ -27,12 +27,13 @@ use crate::{
     audit::Auditor,
     authn::{
         AuthenticationConfig, Authenticator,
+        service_account::TokenIssuer,
         signing_key::{SigningKey, SigningKeyError, VerificationKey},
     },
     authz::Authorizer,
     background,
-    custom::Keeper,
     bootstrap::{BootstrapSettings, Pki, PkiSettings, default_objects},
+    custom::Keeper,
     pipeline::{InflightLimits, Pipeline},
     registry::Registry,
     request::{ObjectReader, UserInfo},
@@ -303,6 +304,11 @@ impl RunningServer {
         self.pki.admin_kubeconfig()
     }
 
+    /// What signs service-account tokens.
+    pub fn token_issuer(&self) -> TokenIssuer {
+        self.pipeline.authenticator.issuer().clone()
+    }
+
     /// A client in this process that acts as `user`, for `kube::Client::new(service, "default")`.
     pub fn client(&self, user: UserInfo) -> LocalService {
         LocalService::new(Arc::clone(&self.pipeline), user)
@@ -339,6 +345,7 @@ impl RunningServer {
             advertised: vec![reached],
             ca: self.pki.ca_bundle().clone(),
             front_proxy_ca: self.pki.front_proxy_bundle().clone(),
+            today: Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date(),
         }
     }
 }

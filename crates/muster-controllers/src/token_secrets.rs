@@ -62,13 +62,16 @@ fn places(client: Client) -> impl Stream<Item = (Place, Place)> {
             Change::Gone(_) | Change::Listed => None,
         })
     });
-    let accounts = changes(Api::<ServiceAccount>::all(client), watcher::Config::default())
-        .filter_map(|change| {
-            future::ready(match change {
-                Change::Gone(account) => account.namespace.map(|namespace| (namespace, None)),
-                Change::Present(_) | Change::Listed => None,
-            })
-        });
+    let accounts = changes(
+        Api::<ServiceAccount>::all(client),
+        watcher::Config::default(),
+    )
+    .filter_map(|change| {
+        future::ready(match change {
+            Change::Gone(account) => account.namespace.map(|namespace| (namespace, None)),
+            Change::Present(_) | Change::Listed => None,
+        })
+    });
     stream::select(secrets.boxed(), accounts.boxed()).map(|place| (place.clone(), place))
 }
 
@@ -76,7 +79,10 @@ async fn look_at(client: &Client, place: &Place, signer: &TokenSigner, root_ca: 
     let (namespace, name) = place;
     let secrets = Api::<Secret>::namespaced(client.clone(), namespace);
     let found = match name {
-        Some(name) => secrets.get_opt(name).await.map(|one| one.into_iter().collect()),
+        Some(name) => secrets
+            .get_opt(name)
+            .await
+            .map(|one| one.into_iter().collect()),
         None => {
             let of_type = ListParams::default().fields(&format!("type={TYPE}"));
             secrets.list(&of_type).await.map(|list| list.items)
@@ -90,7 +96,9 @@ async fn look_at(client: &Client, place: &Place, signer: &TokenSigner, root_ca: 
     let mut outcome = Outcome::Done;
     for secret in found {
         let account = match secret.annotations().get(ACCOUNT) {
-            Some(account) if secret.type_.as_deref() == Some(TYPE) => accounts.get_opt(account).await,
+            Some(account) if secret.type_.as_deref() == Some(TYPE) => {
+                accounts.get_opt(account).await
+            }
             _ => continue,
         };
         let name = secret.name_any();
@@ -132,10 +140,13 @@ fn decide(mut secret: Secret, account: Option<&ServiceAccount>, root_ca: &str) -
     if secret.metadata.deletion_timestamp.is_some() {
         return Decision::Leave;
     }
-    let uid = secret.annotations().get(ACCOUNT_UID).cloned().unwrap_or_default();
-    let account = account.filter(|account| {
-        uid.is_empty() || account.metadata.uid.as_deref() == Some(uid.as_str())
-    });
+    let uid = secret
+        .annotations()
+        .get(ACCOUNT_UID)
+        .cloned()
+        .unwrap_or_default();
+    let account = account
+        .filter(|account| uid.is_empty() || account.metadata.uid.as_deref() == Some(uid.as_str()));
     let Some(account) = account else {
         let preconditions = Preconditions {
             uid: secret.metadata.uid.clone(),
@@ -233,7 +244,10 @@ mod tests {
     fn a_token_that_is_there_stays_when_the_ca_changes() {
         let data = json!({"ca.crt": "Q0E=", "namespace": "bnM=", "token": "c2lnbmVk"});
         let whole = || secret(data.clone(), Some("a"));
-        assert!(matches!(decide(whole(), Some(&account("a")), "CA"), Decision::Leave));
+        assert!(matches!(
+            decide(whole(), Some(&account("a")), "CA"),
+            Decision::Leave
+        ));
         let decision = decide(whole(), Some(&account("a")), "other");
         assert!(matches!(decision, Decision::Fill(_, None)), "{decision:?}");
     }
@@ -246,7 +260,10 @@ mod tests {
                 panic!("{decision:?}");
             };
             let sure = params.preconditions.expect("preconditions");
-            assert_eq!((sure.uid.as_deref(), sure.resource_version.as_deref()), (Some("s"), Some("7")));
+            assert_eq!(
+                (sure.uid.as_deref(), sure.resource_version.as_deref()),
+                (Some("s"), Some("7"))
+            );
         }
     }
 }

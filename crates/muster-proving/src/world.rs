@@ -6,8 +6,11 @@ use crate::patience::until;
 use jiff::SignedDuration;
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use muster_apiserver::authn::service_account::{LegacyGrant, ObjectIdentity};
 use muster_apiserver::{ApiServer, Config, RunningServer, UserInfo};
-use muster_controllers::{CertificateSettings, Controllers, NodeLifecycleSettings, Settings};
+use muster_controllers::{
+    CertificateSettings, Controllers, NodeLifecycleSettings, Settings, TokenSigner,
+};
 use muster_identity::{CertificateAuthority, CertificateBundle, Endpoint};
 use muster_net::{ApiClient, Identity};
 use muster_storage::{MemoryStore, SqliteStore, Store, StoreError};
@@ -241,6 +244,22 @@ fn start_controllers(server: &RunningServer, scenery: &Scenery) -> Controllers {
             grace_period: scenery.grace_period,
         },
         root_ca: server.ca_bundle().to_pem(),
+        tokens: Some(token_signer(server)),
     };
     Controllers::start(Client::new(server.client(user), "default"), settings)
+}
+
+fn token_signer(server: &RunningServer) -> TokenSigner {
+    let issuer = server.token_issuer();
+    Arc::new(move |subject| {
+        let grant = LegacyGrant {
+            namespace: subject.namespace.clone(),
+            account: ObjectIdentity {
+                name: subject.account.clone(),
+                uid: subject.account_uid.clone(),
+            },
+            secret: subject.secret.clone(),
+        };
+        issuer.mint_legacy(&grant).ok()
+    })
 }

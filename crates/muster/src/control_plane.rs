@@ -4,8 +4,12 @@
 use crate::exit::{FAILED, Failure, USAGE};
 use jiff::SignedDuration;
 use kube::Client;
+use muster_apiserver::authn::service_account::{LegacyGrant, ObjectIdentity};
+use muster_apiserver::audit::AuditConfig;
 use muster_apiserver::{ApiServer, Config, RunningServer, UserInfo};
-use muster_controllers::{CertificateSettings, Controllers, NodeLifecycleSettings, Settings};
+use muster_controllers::{
+    CertificateSettings, Controllers, NodeLifecycleSettings, Settings, TokenSigner,
+};
 use muster_identity::{Endpoint, Host};
 use muster_storage::{MemoryStore, SqliteStore, Store};
 use std::net::{IpAddr, SocketAddr};
@@ -73,6 +77,7 @@ pub(crate) struct Plan {
     pub(crate) approve_kubelet_serving: bool,
     pub(crate) grace_period: Duration,
     pub(crate) certificate_life: SignedDuration,
+    pub(crate) audit: Option<AuditConfig>,
 }
 
 /// A control plane that runs.
@@ -108,6 +113,7 @@ impl ControlPlane {
                 Host::Ip(address) => config.addresses.push(*address),
             }
         }
+        config.audit.clone_from(&plan.audit);
         let server = ApiServer::start(config)
             .await
             .map_err(|error| start_failure(&error))?;
@@ -143,8 +149,25 @@ fn start_controllers(server: &RunningServer, plan: &Plan) -> Controllers {
             grace_period: plan.grace_period,
         },
         root_ca: server.ca_bundle().to_pem(),
+        tokens: Some(token_signer(server)),
     };
     Controllers::start(client, settings)
+}
+
+/// Signs the tokens that are kept in Secrets, with the server's key.
+fn token_signer(server: &RunningServer) -> TokenSigner {
+    let issuer = server.token_issuer();
+    Arc::new(move |subject| {
+        let grant = LegacyGrant {
+            namespace: subject.namespace.clone(),
+            account: ObjectIdentity {
+                name: subject.account.clone(),
+                uid: subject.account_uid.clone(),
+            },
+            secret: subject.secret.clone(),
+        };
+        issuer.mint_legacy(&grant).ok()
+    })
 }
 
 /// Makes the data directory, for its owner alone.
@@ -197,6 +220,7 @@ fn start_failure(error: &muster_apiserver::StartError) -> Failure {
         StartError::Bind { .. } => {
             failure.cure("stop what listens there, or choose with --bind HOST:PORT")
         }
+        StartError::AuditLog { .. } => failure.cure("choose another file with --audit-log-path FILE"),
         StartError::NoAddress => Failure::new("usage", USAGE, "there is no address to listen on"),
         _ => failure,
     }

@@ -1,84 +1,15 @@
 //! The server on the network: TLS, client certificates, both versions of HTTP, an orderly end.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use muster_apiserver::RunningServer;
-use muster_identity::{Certificate, Kubeconfig, PrivateKey, kubeconfig::Material};
-use rustls::{ClientConfig, RootCertStore, pki_types};
 use tokio::net::TcpStream;
-use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::harness::Cluster;
-
-struct Wire {
-    stream: TlsStream<TcpStream>,
-}
-
-async fn connect(server: &RunningServer, with_certificate: bool, alpn: &[u8]) -> Wire {
-    let mut roots = RootCertStore::empty();
-    for certificate in server.ca_bundle().certificates() {
-        roots.add(certificate.der().to_vec().into()).unwrap();
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots);
-    let mut config = if with_certificate {
-        let text = std::fs::read(server.admin_kubeconfig_path()).unwrap();
-        let (chain, key) = admin_credential(&text);
-        builder.with_client_auth_cert(chain, key).unwrap()
-    } else {
-        builder.with_no_client_auth()
-    };
-    config.alpn_protocols = vec![alpn.to_vec()];
-    let tcp = TcpStream::connect(server.local_addrs()[0]).await.unwrap();
-    let name = pki_types::ServerName::try_from("kubernetes.default.svc.cluster.local").unwrap();
-    let stream = TlsConnector::from(Arc::new(config))
-        .connect(name, tcp)
-        .await
-        .unwrap();
-    Wire { stream }
-}
-
-fn admin_credential(
-    kubeconfig: &[u8],
-) -> (
-    Vec<pki_types::CertificateDer<'static>>,
-    pki_types::PrivateKeyDer<'static>,
-) {
-    let user = Kubeconfig::parse(kubeconfig)
-        .unwrap()
-        .resolve()
-        .unwrap()
-        .user;
-    let (Some(Material::Data(certificate)), Some(Material::Data(key))) =
-        (user.client_certificate, user.client_key)
-    else {
-        panic!("the kubeconfig embeds its credential");
-    };
-    let certificate = Certificate::from_pem(&certificate).unwrap();
-    let key = PrivateKey::from_pem(key.expose()).unwrap();
-    let key = pki_types::PrivatePkcs8KeyDer::from(key.pkcs8_der().expose().clone());
-    (vec![certificate.der().to_vec().into()], key.into())
-}
-
-async fn get_http1(wire: Wire, path: &str) -> http::Response<Bytes> {
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(wire.stream))
-        .await
-        .unwrap();
-    tokio::spawn(connection);
-    let request = Request::get(path)
-        .header("host", "x")
-        .body(Full::<Bytes>::default())
-        .unwrap();
-    let (parts, body) = sender.send_request(request).await.unwrap().into_parts();
-    http::Response::from_parts(parts, body.collect().await.unwrap().to_bytes())
-}
+use crate::{
+    dial::{connect, get_http1},
+    harness::Cluster,
+};
 
 #[tokio::test]
 async fn a_client_certificate_names_the_user_and_no_certificate_means_anonymous() {
@@ -99,7 +30,7 @@ async fn a_client_certificate_names_the_user_and_no_certificate_means_anonymous(
 async fn a_wrong_token_is_not_anonymous() {
     let cluster = Cluster::start().await;
     let wire = connect(&cluster.server, false, b"http/1.1").await;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(wire.stream))
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(wire))
         .await
         .unwrap();
     tokio::spawn(connection);
@@ -117,7 +48,7 @@ async fn many_streams_share_an_http2_connection_and_watches_end_with_the_server(
     let cluster = Cluster::start().await;
     let wire = connect(&cluster.server, true, b"h2").await;
     let (sender, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(wire.stream))
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(wire))
             .await
             .unwrap();
     let connection = tokio::spawn(connection);
@@ -158,9 +89,9 @@ async fn rude_connections_are_ended_and_others_do_not_notice() {
     let mut wire = connect(&cluster.server, true, b"http/1.1").await;
     let mut head = b"GET /readyz HTTP/1.1\r\nhost: x\r\nx: ".to_vec();
     head.resize(256 * 1024, b'a');
-    let _ = wire.stream.write_all(&head).await;
+    let _ = wire.write_all(&head).await;
     let mut answer = Vec::new();
-    let _ = wire.stream.read_to_end(&mut answer).await;
+    let _ = wire.read_to_end(&mut answer).await;
     assert!(
         !answer.starts_with(b"HTTP/1.1 200"),
         "{}",
@@ -169,8 +100,8 @@ async fn rude_connections_are_ended_and_others_do_not_notice() {
 
     // Not HTTP/2 although it was agreed.
     let mut wire = connect(&cluster.server, true, b"h2").await;
-    let _ = wire.stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await;
-    let _ = wire.stream.read_to_end(&mut answer).await;
+    let _ = wire.write_all(b"GET / HTTP/1.1\r\n\r\n").await;
+    let _ = wire.read_to_end(&mut answer).await;
 
     let good = connect(&cluster.server, true, b"http/1.1").await;
     assert_eq!(get_http1(good, "/readyz").await.status(), 200);

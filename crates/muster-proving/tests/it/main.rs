@@ -6,6 +6,7 @@
     reason = "a story fails where something is not as it should be"
 )]
 
+mod accounts;
 mod certificates;
 mod garbage;
 mod informers;

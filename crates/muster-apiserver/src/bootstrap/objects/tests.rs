@@ -28,6 +28,7 @@ fn settings() -> BootstrapSettings {
         advertised: vec![SocketAddr::from(([10, 78, 0, 1], 6443))],
         ca: ca.certificate().clone().into(),
         front_proxy_ca: ca.certificate().clone().into(),
+        today: jiff::civil::date(2026, 11, 21),
     }
 }
 
