@@ -70,11 +70,16 @@ mod tests {
         let grow = |class, phase| {
             let (old, new) = (claim(class, "1Gi", phase), claim(class, "2Gi", phase));
             let target = "default/persistentvolumeclaims/c";
-            bench.update(target, old, new).map_err(|refused| refused.message().to_owned())
+            bench
+                .update(target, old, new)
+                .map_err(|refused| refused.message().to_owned())
         };
         assert!(grow("elastic", "Bound").is_ok());
         let refused = grow("elastic", "Pending").expect_err("refused");
-        assert!(refused.contains("Only bound persistent volume claims"), "{refused}");
+        assert!(
+            refused.contains("Only bound persistent volume claims"),
+            "{refused}"
+        );
         let refused = grow("stiff", "Bound").expect_err("refused");
         assert!(refused.contains("must support resize"), "{refused}");
         let same = claim("stiff", "1Gi", "Bound");

@@ -23,7 +23,11 @@ pub(super) fn storage(reader: &dyn ObjectReader, claim: &mut Value) {
     if says {
         return;
     }
-    let default = newest_default(reader, ("storage.k8s.io", "storageclasses"), &DEFAULT_STORAGE);
+    let default = newest_default(
+        reader,
+        ("storage.k8s.io", "storageclasses"),
+        &DEFAULT_STORAGE,
+    );
     fill(claim, "storageClassName", default);
 }
 
@@ -93,7 +97,9 @@ mod tests {
             (json!("mine"), json!("mine")),
         ] {
             let claim = json!({"metadata": {"name": "c"}, "spec": {"storageClassName": own}});
-            let made = bench.create("default/persistentvolumeclaims", claim).expect("admitted");
+            let made = bench
+                .create("default/persistentvolumeclaims", claim)
+                .expect("admitted");
             assert_eq!(made["spec"]["storageClassName"], expected);
         }
     }

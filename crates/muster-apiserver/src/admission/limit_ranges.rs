@@ -38,7 +38,9 @@ pub(super) fn fill_in(reader: &dyn ObjectReader, request: &AdmissionRequest<'_>,
                 .pointer_mut(&format!("/spec/{list}"))
                 .and_then(Value::as_array_mut);
             for container in containers.into_iter().flatten() {
-                let name = meta::str_at(container, &["name"]).unwrap_or_default().to_owned();
+                let name = meta::str_at(container, &["name"])
+                    .unwrap_or_default()
+                    .to_owned();
                 for (field, given, word) in [
                     ("requests", &requests, "request"),
                     ("limits", &limits, "limit"),
@@ -78,7 +80,10 @@ fn complete(container: &mut Value, field: &str, given: &Map<String, Value>) -> V
     names
 }
 
-fn object_in<'a>(map: &'a mut Map<String, Value>, field: &str) -> Option<&'a mut Map<String, Value>> {
+fn object_in<'a>(
+    map: &'a mut Map<String, Value>,
+    field: &str,
+) -> Option<&'a mut Map<String, Value>> {
     let value = map.entry(field).or_insert(Value::Null);
     if value.is_null() {
         *value = Value::Object(Map::new());
@@ -182,8 +187,12 @@ fn too_little(
     let (asked, limit) = (requests.get(name), limits.get(name));
     match (asked, limit) {
         (None, _) => text.push_str(".  No request is specified"),
-        (Some(asked), _) if *asked < least => say(&mut text, format_args!(", but request is {asked}")),
-        (_, Some(limit)) if *limit < least => say(&mut text, format_args!(", but limit is {limit}")),
+        (Some(asked), _) if *asked < least => {
+            say(&mut text, format_args!(", but request is {asked}"))
+        }
+        (_, Some(limit)) if *limit < least => {
+            say(&mut text, format_args!(", but limit is {limit}"))
+        }
         _ => return None,
     }
     Some(text)
@@ -201,7 +210,9 @@ fn too_much(
     match (asked, limit) {
         (_, None) => text.push_str(".  No limit is specified"),
         (_, Some(limit)) if *limit > most => say(&mut text, format_args!(", but limit is {limit}")),
-        (Some(asked), _) if *asked > most => say(&mut text, format_args!(", but request is {asked}")),
+        (Some(asked), _) if *asked > most => {
+            say(&mut text, format_args!(", but request is {asked}"))
+        }
         _ => return None,
     }
     Some(text)
@@ -217,7 +228,9 @@ fn too_steep(
     let begin = format!("{name} max limit to request ratio per {sort} is {most}");
     let amount = |all: &Amounts| all.get(name).filter(|amount| amount.nano() != 0).copied();
     let Some(asked) = amount(requests) else {
-        return Some(format!("{begin}, but no request is specified or request is 0"));
+        return Some(format!(
+            "{begin}, but no request is specified or request is 0"
+        ));
     };
     let Some(limit) = amount(limits) else {
         return Some(format!("{begin}, but no limit is specified or limit is 0"));
@@ -295,8 +308,13 @@ mod tests {
                 "cpu max limit to request ratio per Container is 2, but provided ratio is 10.000000",
             ),
         ] {
-            let refused = bench(json!([limit])).create("default/pods", pod).expect_err("refused");
-            assert_eq!(refused.message(), format!("pods \"p\" is forbidden: {expected}"));
+            let refused = bench(json!([limit]))
+                .create("default/pods", pod)
+                .expect_err("refused");
+            assert_eq!(
+                refused.message(),
+                format!("pods \"p\" is forbidden: {expected}")
+            );
         }
     }
 
@@ -304,9 +322,13 @@ mod tests {
     fn claims_are_held_to_their_sizes() {
         let bench = bench(json!([{"type": "PersistentVolumeClaim", "max": {"storage": "1Gi"}}]));
         let claim = json!({"metadata": {"name": "c"}, "spec": {"resources": {"requests": {"storage": "2Gi"}}}});
-        let refused = bench.create("default/persistentvolumeclaims", claim).expect_err("refused");
+        let refused = bench
+            .create("default/persistentvolumeclaims", claim)
+            .expect_err("refused");
         assert!(
-            refused.message().ends_with("maximum storage usage per PersistentVolumeClaim is 1Gi, but request is 2Gi"),
+            refused.message().ends_with(
+                "maximum storage usage per PersistentVolumeClaim is 1Gi, but request is 2Gi"
+            ),
             "{refused}"
         );
     }

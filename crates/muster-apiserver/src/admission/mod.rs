@@ -40,7 +40,7 @@ use crate::{
     request::{ObjectReader, RequestInfo, ResourceRequest, UserInfo, Verb},
     system::AdmissionMetrics,
 };
-use webhook::{Webhooks, Reinvocation};
+use webhook::{Reinvocation, Webhooks};
 
 /// What is done to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -80,7 +80,11 @@ mod tests {
             (json!([]), json!([asks("1"), asks("500m")]), "1500m"),
             (json!([asks("3")]), json!([asks("1")]), "3"),
             (json!([sidecar("1"), asks("3")]), json!([asks("1")]), "4"),
-            (json!([asks("3"), sidecar("1")]), json!([asks("2500m")]), "3500m"),
+            (
+                json!([asks("3"), sidecar("1")]),
+                json!([asks("2500m")]),
+                "3500m",
+            ),
         ] {
             let pod = json!({"spec": {"initContainers": before, "containers": beside}});
             assert_eq!(of_pod(&pod, "requests")["cpu"].to_string(), expected);

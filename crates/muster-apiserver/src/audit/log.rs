@@ -156,7 +156,11 @@ struct RotatedFile {
 
 impl RotatedFile {
     fn open(log: AuditLog) -> io::Result<Self> {
-        if let Some(folder) = log.path.parent().filter(|path| !path.as_os_str().is_empty()) {
+        if let Some(folder) = log
+            .path
+            .parent()
+            .filter(|path| !path.as_os_str().is_empty())
+        {
             fs::create_dir_all(folder)?;
         }
         let (file, size) = append_to(&log.path)?;
@@ -288,9 +292,17 @@ mod tests {
         }
         file.file.flush().unwrap();
         assert_eq!(backups(&log.path).len(), 2, "four were made");
-        for (_, path) in backups(&log.path).into_iter().chain([(Timestamp::UNIX_EPOCH, log.path.clone())]) {
+        for (_, path) in backups(&log.path)
+            .into_iter()
+            .chain([(Timestamp::UNIX_EPOCH, log.path.clone())])
+        {
             let found = fs::metadata(&path).unwrap();
-            assert_eq!(found.permissions().mode() & 0o777, 0o600, "{}", path.display());
+            assert_eq!(
+                found.permissions().mode() & 0o777,
+                0o600,
+                "{}",
+                path.display()
+            );
             assert_eq!(found.len(), line.len() as u64);
         }
     }
@@ -311,9 +323,15 @@ mod tests {
         for path in [&old, &young, &strange] {
             fs::write(path, "x").unwrap();
         }
-        assert_eq!(old.file_name().unwrap(), "audit-2026-01-07T23-00-00.000.log");
+        assert_eq!(
+            old.file_name().unwrap(),
+            "audit-2026-01-07T23-00-00.000.log"
+        );
         file.forget(now);
-        assert_eq!((old.exists(), young.exists(), strange.exists()), (false, true, true));
+        assert_eq!(
+            (old.exists(), young.exists(), strange.exists()),
+            (false, true, true)
+        );
     }
 
     #[test]

@@ -66,7 +66,9 @@ pub enum PolicyError {
         detail: String,
     },
     /// The file holds something else than a policy of a known version; write `audit.k8s.io/v1`, kind `Policy`.
-    #[error("it holds {api_version:?}, kind {kind:?}; wanted is \"audit.k8s.io/v1\", kind \"Policy\"")]
+    #[error(
+        "it holds {api_version:?}, kind {kind:?}; wanted is \"audit.k8s.io/v1\", kind \"Policy\""
+    )]
     Kind {
         /// The version found.
         api_version: String,
@@ -113,9 +115,14 @@ impl Level {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        [Self::None, Self::Metadata, Self::Request, Self::RequestResponse]
-            .into_iter()
-            .find(|level| level.as_str() == text)
+        [
+            Self::None,
+            Self::Metadata,
+            Self::Request,
+            Self::RequestResponse,
+        ]
+        .into_iter()
+        .find(|level| level.as_str() == text)
     }
 }
 
@@ -177,10 +184,14 @@ impl AuditPolicy {
         };
         let rules = list(&policy, "rules", "")?;
         if rules.is_empty() {
-            return Err(invalid("rules", "there is none, so nothing would be written"));
+            return Err(invalid(
+                "rules",
+                "there is none, so nothing would be written",
+            ));
         }
         let rules = rules.iter().enumerate();
-        let rules = rules.map(|(index, rule)| Rule::read(rule, &format!("rules[{index}]"), &otherwise));
+        let rules =
+            rules.map(|(index, rule)| Rule::read(rule, &format!("rules[{index}]"), &otherwise));
         Ok(Self {
             rules: rules.collect::<Result<_, _>>()?,
             otherwise,
@@ -333,12 +344,17 @@ impl GroupResources {
     fn read(value: &Value, path: &str) -> Result<Self, PolicyError> {
         check_fields(value, &["group", "resources", "resourceNames"], path)?;
         let read = Self {
-            group: meta::str_at(value, &["group"]).unwrap_or_default().to_owned(),
+            group: meta::str_at(value, &["group"])
+                .unwrap_or_default()
+                .to_owned(),
             resources: texts(value, "resources", path)?,
             names: texts(value, "resourceNames", path)?,
         };
         if read.group.contains('/') || read.group.to_lowercase() != read.group {
-            let why = format!("{:?} is no API group; a version does not belong here", read.group);
+            let why = format!(
+                "{:?} is no API group; a version does not belong here",
+                read.group
+            );
             return Err(invalid(&format!("{path}.group"), &why));
         }
         if !read.names.is_empty() && read.resources.is_empty() {
@@ -460,7 +476,9 @@ rules:
     fn level(user: &str, method: Method, path: &str) -> Level {
         let policy = AuditPolicy::parse(POLICY).unwrap();
         let user = UserInfo::new(user, ["system:authenticated"]);
-        let (path, query) = path.split_once('?').map_or((path, None), |(p, q)| (p, Some(q)));
+        let (path, query) = path
+            .split_once('?')
+            .map_or((path, None), |(p, q)| (p, Some(q)));
         policy
             .scope(Some(&user), &RequestInfo::parse(&method, path, query))
             .level
@@ -474,14 +492,38 @@ rules:
             ("u", "/version", Level::None),
             ("u", "/apis", Level::None),
             ("u", "/metrics", Level::None),
-            ("u", "/api/v1/namespaces/kube-system/configmaps/controller-leader", Level::Request),
-            ("u", "/api/v1/namespaces/default/configmaps/controller-leader", Level::None),
+            (
+                "u",
+                "/api/v1/namespaces/kube-system/configmaps/controller-leader",
+                Level::Request,
+            ),
+            (
+                "u",
+                "/api/v1/namespaces/default/configmaps/controller-leader",
+                Level::None,
+            ),
             ("u", "/api/v1/namespaces/default/secrets/s", Level::Metadata),
-            ("u", "/api/v1/namespaces/default/pods/p/log", Level::Metadata),
-            ("u", "/api/v1/namespaces/default/services/s/status", Level::Metadata),
+            (
+                "u",
+                "/api/v1/namespaces/default/pods/p/log",
+                Level::Metadata,
+            ),
+            (
+                "u",
+                "/api/v1/namespaces/default/services/s/status",
+                Level::Metadata,
+            ),
             ("u", "/api/v1/namespaces/default/services/s", Level::None),
-            ("u", "/apis/apps/v1/namespaces/default/deployments/d", Level::RequestResponse),
-            ("u", "/apis/apps/v1/namespaces/default/deployments/d/scale", Level::None),
+            (
+                "u",
+                "/apis/apps/v1/namespaces/default/deployments/d",
+                Level::RequestResponse,
+            ),
+            (
+                "u",
+                "/apis/apps/v1/namespaces/default/deployments/d/scale",
+                Level::None,
+            ),
         ];
         for (user, path, expected) in cases {
             assert_eq!(level(user, get.clone(), path), expected, "{user} {path}");
@@ -494,13 +536,17 @@ rules:
         let path = "/apis/apps/v1/deployments";
         let info = RequestInfo::parse(&Method::GET, path, None);
         let scope = policy.scope(None, &info);
-        assert_eq!(scope.omit_stages, [Stage::RequestReceived, Stage::ResponseStarted]);
+        assert_eq!(
+            scope.omit_stages,
+            [Stage::RequestReceived, Stage::ResponseStarted]
+        );
         assert!(scope.omit_managed_fields);
     }
 
     #[test]
     fn what_cannot_be_meant_is_refused_with_its_place() {
-        let rule = |rule: &str| format!("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- {rule}\n");
+        let rule =
+            |rule: &str| format!("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- {rule}\n");
         for (text, expected) in [
             (String::new(), "it cannot be read: it is empty"),
             (
@@ -512,13 +558,16 @@ rules:
                 rule("level: All"),
                 "rules[0].level: Unsupported value: \"All\": supported values: \"Metadata\", \"None\", \"Request\", \"RequestResponse\"",
             ),
-            (rule("{level: None, user: [a]}"), "rules[0].user: unknown field"),
+            (
+                rule("{level: None, user: [a]}"),
+                "rules[0].user: unknown field",
+            ),
             (
                 rule("{level: None, nonResourceURLs: ['/a*b']}"),
                 "rules[0].nonResourceURLs[0]: non-resource URL wildcards '*' must be the final character of the rule",
             ),
             (
-                rule("{level: None, nonResourceURLs: ['/a'], namespaces: [n]}"),
+                rule("{level: None, nonResourceURLs: ['/a'], namespaces: [name]}"),
                 "rules[0].nonResourceURLs: rules cannot apply to both regular resources and non-resource URLs",
             ),
             (

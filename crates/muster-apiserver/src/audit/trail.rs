@@ -101,7 +101,9 @@ impl Trail {
     /// Somebody acts as somebody else.
     pub(crate) fn impersonates(&self, user: &UserInfo) {
         let value = user_value(user);
-        self.event.lock().insert("impersonatedUser".to_owned(), value);
+        self.event
+            .lock()
+            .insert("impersonatedUser".to_owned(), value);
     }
 
     /// How the request was answered. `status` is the answer where it is a `Status`.
@@ -113,7 +115,9 @@ impl Trail {
             }
         }
         answered["code"] = code.into();
-        self.event.lock().insert("responseStatus".to_owned(), answered);
+        self.event
+            .lock()
+            .insert("responseStatus".to_owned(), answered);
     }
 
     /// The object of the answer, where that is wanted.
@@ -121,7 +125,9 @@ impl Trail {
         if self.scope.omit_managed_fields {
             without_owners(&mut object);
         }
-        self.event.lock().insert("responseObject".to_owned(), object);
+        self.event
+            .lock()
+            .insert("responseObject".to_owned(), object);
     }
 
     /// Makes the event of a stage, unless the policy leaves it out.
@@ -319,10 +325,16 @@ mod tests {
     #[test]
     fn every_station_of_a_request_is_named_once() {
         let mut headers = HeaderMap::new();
-        headers.insert("x-forwarded-for", HeaderValue::from_static("10.0.0.1, nonsense, 10.0.0.2"));
+        headers.insert(
+            "x-forwarded-for",
+            HeaderValue::from_static("10.0.0.1, nonsense, 10.0.0.2"),
+        );
         headers.insert("x-real-ip", HeaderValue::from_static("10.0.0.1"));
         let from = Some("10.0.0.2".parse().unwrap());
-        let told: Vec<String> = source_ips(&headers, from).iter().map(ToString::to_string).collect();
+        let told: Vec<String> = source_ips(&headers, from)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         assert_eq!(told, ["10.0.0.1", "10.0.0.2"]);
     }
 

@@ -10,6 +10,7 @@ mod continuation;
 mod conversion;
 mod create;
 mod delete;
+mod eviction;
 mod follow;
 mod identity;
 mod list;

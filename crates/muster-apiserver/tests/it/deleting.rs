@@ -204,3 +204,55 @@ async fn the_servers_own_service_comes_back_when_somebody_deletes_it() {
     let again = admin.get(&format!("{services}/kubernetes")).await.ok();
     assert_eq!(again["spec"]["clusterIP"], made["spec"]["clusterIP"]);
 }
+
+#[tokio::test]
+async fn evictions_use_a_budget_up_and_then_have_to_wait() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let pods = "/api/v1/namespaces/default/pods";
+    for name in ["a", "b", "c"] {
+        let pod = json!({
+            "metadata": {"name": name, "labels": {"app": "x"}},
+            "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "i"}]},
+        });
+        admin.post(pods, &pod).await.ok();
+        let running = json!({"status": {
+            "phase": "Running", "conditions": [{"type": "Ready", "status": "True"}],
+        }});
+        admin.merge(&format!("{pods}/{name}/status"), &running).await.ok();
+    }
+    let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
+    let budget = json!({
+        "metadata": {"name": "b"},
+        "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "x"}}},
+    });
+    let made = admin.post(budgets, &budget).await.ok();
+    let status = json!({"status": {
+        "observedGeneration": made["metadata"]["generation"], "disruptionsAllowed": 2,
+        "currentHealthy": 3, "desiredHealthy": 1, "expectedPods": 3,
+    }});
+    admin.merge(&format!("{budgets}/b/status"), &status).await.ok();
+    let evict = |name: &'static str, dry_run: &'static str| {
+        let admin = cluster.admin();
+        async move {
+            let eviction = json!({
+                "apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name},
+            });
+            admin.post(&format!("{pods}/{name}/eviction{dry_run}"), &eviction).await
+        }
+    };
+    assert_eq!(evict("a", "?dryRun=All").await.code, 201);
+    let (a, b) = tokio::join!(evict("a", ""), evict("b", ""));
+    assert_eq!((a.code.as_u16(), b.code.as_u16()), (201, 201));
+    let left = admin.get(&format!("{budgets}/b")).await.ok();
+    assert_eq!(left["status"]["disruptionsAllowed"], 0);
+    let disrupted = left["status"]["disruptedPods"].as_object().unwrap();
+    assert_eq!(disrupted.keys().collect::<Vec<_>>(), ["a", "b"]);
+    let gone = admin.get(&format!("{pods}/a")).await.ok();
+    assert!(gone["metadata"]["deletionTimestamp"].is_string());
+    let conditions = gone["status"]["conditions"].as_array().unwrap();
+    assert!(conditions.iter().any(|one| one["reason"] == "EvictionByEvictionAPI"));
+    let refused = evict("c", "").await;
+    assert_eq!(refused.refusal(), (429, "TooManyRequests".to_owned()));
+    assert_eq!(refused.json()["details"]["causes"][0]["reason"], "DisruptionBudget");
+}

@@ -8,11 +8,16 @@
 
 mod applying;
 mod applying_parts;
+mod auditing;
 mod certificates;
+mod custom;
 mod deleting;
+mod dial;
 mod following;
 mod formats;
+mod front_door;
 mod harness;
+mod hostile;
 mod kinds;
 mod listing;
 mod network;
@@ -20,4 +25,6 @@ mod openapi;
 mod rights;
 mod system;
 mod watching;
+mod webhook_server;
+mod webhooks;
 mod writing;

@@ -157,7 +157,7 @@ async fn strangers_invent_no_labels_of_metrics() {
             .await;
     }
     let metrics = cluster.admin().get("/metrics").await.text();
-    assert!(metrics.contains("verb=\"OTHER\""));
+    assert!(metrics.contains("verb=\"other\""));
     assert!(!metrics.to_lowercase().contains("brew"), "{metrics}");
 }
 

@@ -39,12 +39,31 @@ async fn metrics_count_requests_and_objects() {
     let cluster = Cluster::start().await;
     let admin = cluster.admin();
     admin.post(CONFIG_MAPS, &config_map("a")).await.ok();
-    let text = admin.get("/metrics").await.text();
+    admin.get(CONFIG_MAPS).await.ok();
+    let mut watch = admin
+        .watch(&format!("{CONFIG_MAPS}?watch=1&resourceVersion=0"))
+        .await;
+    watch.tell().await;
+    let answer = admin.get("/metrics").await;
+    let media = answer.headers["content-type"].to_str().unwrap();
+    assert!(media.starts_with("text/plain; version=0.0.4"), "{media}");
+    let text = answer.text();
     for expected in [
-        r#"apiserver_request_total{verb="CREATE",group="",version="v1",resource="configmaps",subresource="",scope="namespace",code="201"} 1"#,
-        r#"apiserver_request_duration_seconds_count{verb="CREATE",resource="configmaps"} 1"#,
-        r#"apiserver_current_inflight_requests{request_kind="readOnly"} 1"#,
+        r#"apiserver_request_total{verb="POST",dry_run="",group="",version="v1",resource="configmaps",subresource="",scope="resource",component="apiserver",code="201"} 1"#,
+        r#"apiserver_request_duration_seconds_count{verb="POST",dry_run="",group="",version="v1",resource="configmaps",subresource="",scope="resource",component="apiserver"} 1"#,
+        r#"apiserver_request_sli_duration_seconds_bucket{verb="POST",group="",version="v1",resource="configmaps",subresource="",scope="resource",component="apiserver",le="60"} 1"#,
+        r#"apiserver_response_sizes_count{verb="LIST",group="",version="v1",resource="configmaps",subresource="",scope="namespace",component="apiserver"} 1"#,
+        r#"apiserver_longrunning_requests{verb="WATCH",group="",version="v1",resource="configmaps",subresource="",scope="namespace",component="apiserver"} 1"#,
+        r#"apiserver_watch_events_total{group="",version="v1",resource="configmaps"} 1"#,
+        r#"apiserver_admission_step_admission_duration_seconds_count{type="validate",operation="CREATE",rejected="false"}"#,
+        r#"apiserver_current_inflight_requests{request_kind="readOnly"} "#,
         r#"apiserver_storage_objects{resource="namespaces"} 4"#,
+        r#"authenticated_user_requests{username="admin"} "#,
+        r#"kubernetes_build_info{major="1",minor="36","#,
+        "# TYPE apiserver_request_total counter\n",
+        "process_cpu_seconds_total ",
+        "process_open_fds ",
+        "process_start_time_seconds ",
         "process_resident_memory_bytes ",
     ] {
         assert!(text.contains(expected), "{expected} is missing in:\n{text}");

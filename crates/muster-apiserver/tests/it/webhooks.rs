@@ -7,10 +7,8 @@ use crate::{
     webhook_server::{Webhook, configuration, patched},
 };
 
-const MUTATING: &str =
-    "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
-const VALIDATING: &str =
-    "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
+const MUTATING: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
+const VALIDATING: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
 
 async fn validate(admin: &Client<'_>, hooks: Value) {
     let one = configuration("ValidatingWebhookConfiguration", "v", hooks);
@@ -60,22 +58,37 @@ async fn a_webhook_is_asked_in_full_and_its_refusal_reaches_the_client() {
         .merge(&format!("{CONFIG_MAPS}/c"), &json!({"data": {"b": "2"}}))
         .await
         .ok();
-    admin.delete(&format!("{CONFIG_MAPS}/c"), &Value::Null).await.ok();
+    admin
+        .delete(&format!("{CONFIG_MAPS}/c"), &Value::Null)
+        .await
+        .ok();
 
     let asked = webhook.asked();
-    let told: Vec<_> = asked.iter().map(|one| one["operation"].as_str().unwrap()).collect();
+    let told: Vec<_> = asked
+        .iter()
+        .map(|one| one["operation"].as_str().unwrap())
+        .collect();
     assert_eq!(told, ["CREATE", "CREATE", "UPDATE", "DELETE"]);
     let create = &asked[1];
     assert_eq!(create["_path"], "/review?timeout=10s");
-    assert_eq!(create["kind"], json!({"group": "", "version": "v1", "kind": "ConfigMap"}));
+    assert_eq!(
+        create["kind"],
+        json!({"group": "", "version": "v1", "kind": "ConfigMap"})
+    );
     assert_eq!(
         create["requestResource"],
         json!({"group": "", "version": "v1", "resource": "configmaps"})
     );
-    assert_eq!((&create["name"], &create["namespace"]), (&json!("c"), &json!("default")));
+    assert_eq!(
+        (&create["name"], &create["namespace"]),
+        (&json!("c"), &json!("default"))
+    );
     assert_eq!(create["userInfo"]["username"], "admin");
     assert_eq!(create["options"]["kind"], "CreateOptions");
-    assert_eq!((&create["oldObject"], &create["dryRun"]), (&Value::Null, &json!(false)));
+    assert_eq!(
+        (&create["oldObject"], &create["dryRun"]),
+        (&Value::Null, &json!(false))
+    );
     assert_eq!(asked[2]["oldObject"]["data"], json!({"a": "1"}));
     assert_eq!(asked[2]["object"]["data"], json!({"a": "1", "b": "2"}));
     assert_eq!(asked[2]["options"]["kind"], "PatchOptions");
@@ -93,7 +106,9 @@ async fn patches_are_applied_in_the_order_of_names_and_defaults_follow() {
     })
     .await;
     let second = Webhook::start(|request| {
-        let seen = request["object"]["data"]["order"].as_str().unwrap_or("none");
+        let seen = request["object"]["data"]["order"]
+            .as_str()
+            .unwrap_or("none");
         patched(json!([{"op": "add", "path": "/data/order", "value": format!("{seen}, second")}]))
     })
     .await;
@@ -105,7 +120,10 @@ async fn patches_are_applied_in_the_order_of_names_and_defaults_follow() {
     assert_eq!(made["data"]["order"], "first, second");
     assert_eq!(judge.asked()[0]["object"]["data"]["order"], "first, second");
     let owned = made["metadata"]["managedFields"].to_string();
-    assert!(!owned.contains("f:order"), "what webhooks add belongs to nobody: {owned}");
+    assert!(
+        !owned.contains("f:order"),
+        "what webhooks add belongs to nobody: {owned}"
+    );
 
     let sidecar = Webhook::start(|_| {
         let container = json!({"name": "side", "image": "side:1"});
@@ -115,8 +133,12 @@ async fn patches_are_applied_in_the_order_of_names_and_defaults_follow() {
     let mut hook = sidecar.hook("sidecar.example.com");
     hook["rules"][0]["resources"] = json!(["pods"]);
     mutate(&admin, "c", json!([hook])).await;
-    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
-    let pod = admin.post("/api/v1/namespaces/default/pods", &pod).await.ok();
+    let pod =
+        json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let pod = admin
+        .post("/api/v1/namespaces/default/pods", &pod)
+        .await
+        .ok();
     let side = &pod["spec"]["initContainers"][0];
     assert_eq!(side["terminationMessagePolicy"], "File", "defaulted");
     assert_eq!(
@@ -138,11 +160,18 @@ async fn a_webhook_that_wants_it_is_asked_again_after_later_changes() {
     .await;
     let mut hook = careful.hook("careful.example.com");
     hook["reinvocationPolicy"] = "IfNeeded".into();
-    let hooks = json!([hook, once.hook("once.example.com"), late.hook("late.example.com")]);
+    let hooks = json!([
+        hook,
+        once.hook("once.example.com"),
+        late.hook("late.example.com")
+    ]);
     mutate(&admin, "m", hooks).await;
     admin.post(CONFIG_MAPS, &config_map("c")).await.ok();
     let seen = |one: &Value| one["object"]["data"].get("late").is_some();
-    assert_eq!(careful.asked().iter().map(seen).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(
+        careful.asked().iter().map(seen).collect::<Vec<_>>(),
+        [false, true]
+    );
     assert_eq!((once.asked().len(), late.asked().len()), (1, 1));
 }
 
@@ -152,9 +181,11 @@ async fn rules_and_selectors_say_who_is_asked() {
     let admin = cluster.admin();
     let labelled = json!({"metadata": {"name": "labelled", "labels": {"watched": "yes"}}});
     admin.post("/api/v1/namespaces", &labelled).await.ok();
-    let webhook = Webhook::start(|request| json!({
-        "allowed": false, "status": {"message": request["resource"]["resource"]},
-    }))
+    let webhook = Webhook::start(|request| {
+        json!({
+            "allowed": false, "status": {"message": request["resource"]["resource"]},
+        })
+    })
     .await;
     let selector = json!({"matchLabels": {"watched": "yes"}});
     let mut by_namespace = webhook.hook("namespace.example.com");
@@ -171,7 +202,11 @@ async fn rules_and_selectors_say_who_is_asked() {
         "operations": ["UPDATE"], "apiGroups": ["apps"], "apiVersions": ["v1"],
         "resources": ["*/scale"],
     }]);
-    validate(&admin, json!([by_namespace, by_object, by_scope, subresources])).await;
+    validate(
+        &admin,
+        json!([by_namespace, by_object, by_scope, subresources]),
+    )
+    .await;
 
     admin.post(CONFIG_MAPS, &config_map("free")).await.ok();
     let there = "/api/v1/namespaces/labelled/configmaps";
@@ -190,13 +225,19 @@ async fn rules_and_selectors_say_who_is_asked() {
     }});
     admin.post(sets, &set).await.ok();
     let scaled = admin
-        .merge(&format!("{sets}/s/scale"), &json!({"spec": {"replicas": 3}}))
+        .merge(
+            &format!("{sets}/s/scale"),
+            &json!({"spec": {"replicas": 3}}),
+        )
         .await;
     assert_eq!(scaled.code, 400);
     let asked = webhook.asked();
     let last = asked.last().unwrap();
     assert_eq!(last["subResource"], "scale");
-    assert_eq!(last["kind"], json!({"group": "autoscaling", "version": "v1", "kind": "Scale"}));
+    assert_eq!(
+        last["kind"],
+        json!({"group": "autoscaling", "version": "v1", "kind": "Scale"})
+    );
     assert_eq!(last["object"]["spec"]["replicas"], 3);
     assert_eq!(last["oldObject"]["spec"]["replicas"], 1);
 }
@@ -206,10 +247,12 @@ async fn another_version_of_the_same_objects_counts_unless_exactness_is_wanted()
     let cluster = Cluster::start().await;
     let admin = cluster.admin();
     let webhook = Webhook::start(allow).await;
-    let scaler = |name: &str| json!({
-        "metadata": {"name": name},
-        "spec": {"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "d", "apiVersion": "apps/v1"}},
-    });
+    let scaler = |name: &str| {
+        json!({
+            "metadata": {"name": name},
+            "spec": {"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "d", "apiVersion": "apps/v1"}},
+        })
+    };
     let path = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers";
     for (policy, asked) in [("Exact", 0), ("Equivalent", 1)] {
         let mut hook = webhook.hook("scaler.example.com");
@@ -255,11 +298,20 @@ async fn a_webhook_that_cannot_be_asked_fails_the_request_or_is_passed_over() {
     let mut late = silent.hook("late.example.com");
     late["timeoutSeconds"] = 1.into();
     let cases = [
-        (stranger, "tls: failed to verify certificate: x509: certificate signed by unknown authority"),
+        (
+            stranger,
+            "tls: failed to verify certificate: x509: certificate signed by unknown authority",
+        ),
         (absent, "connect: connection refused"),
         (late, "?timeout=1s\": context deadline exceeded"),
-        (broken.hook("broken.example.com"), "an error on the server (\"broken\") has prevented the request from succeeding"),
-        (liar.hook("liar.example.com"), "received invalid webhook response: expected response.uid="),
+        (
+            broken.hook("broken.example.com"),
+            "an error on the server (\"broken\") has prevented the request from succeeding",
+        ),
+        (
+            liar.hook("liar.example.com"),
+            "received invalid webhook response: expected response.uid=",
+        ),
     ];
     for (mut hook, expected) in cases {
         let name = hook["name"].as_str().unwrap().to_owned();
@@ -269,13 +321,22 @@ async fn a_webhook_that_cannot_be_asked_fails_the_request_or_is_passed_over() {
         let message = refused.json()["message"].as_str().unwrap().to_owned();
         assert_eq!(refused.code, 500, "{message}");
         let begin = format!("Internal error occurred: failed calling webhook \"{name}\": ");
-        assert!(message.starts_with(&begin) && message.contains(expected), "{message}");
+        assert!(
+            message.starts_with(&begin) && message.contains(expected),
+            "{message}"
+        );
         hook["failurePolicy"] = "Ignore".into();
-        let one = configuration("ValidatingWebhookConfiguration", "v", json!([hook]));
-        admin.put(&format!("{VALIDATING}/v"), &one).await.ok();
+        let changed = json!({"webhooks": [hook]});
+        admin.merge(&format!("{VALIDATING}/v"), &changed).await.ok();
         admin.post(CONFIG_MAPS, &config_map("c")).await.ok();
-        admin.delete(&format!("{VALIDATING}/v"), &Value::Null).await.ok();
-        admin.delete(&format!("{CONFIG_MAPS}/c"), &Value::Null).await.ok();
+        admin
+            .delete(&format!("{VALIDATING}/v"), &Value::Null)
+            .await
+            .ok();
+        admin
+            .delete(&format!("{CONFIG_MAPS}/c"), &Value::Null)
+            .await
+            .ok();
     }
     let text = admin.get("/metrics").await.text();
     for expected in [
@@ -291,9 +352,10 @@ async fn a_webhook_that_cannot_be_asked_fails_the_request_or_is_passed_over() {
 async fn a_webhook_behind_a_service_is_found_through_its_endpoints() {
     let cluster = Cluster::start().await;
     let admin = cluster.admin();
-    let webhook = Webhook::start_as(&["hook.default.svc"], |_| {
-        json!({"allowed": false, "status": {"message": "no"}})
-    })
+    let webhook = Webhook::start_as(
+        &["hook.default.svc"],
+        |_| json!({"allowed": false, "status": {"message": "no"}}),
+    )
     .await;
     let mut hook = webhook.hook("service.example.com");
     hook["clientConfig"] = json!({
@@ -301,14 +363,19 @@ async fn a_webhook_behind_a_service_is_found_through_its_endpoints() {
         "caBundle": webhook.bundle(),
     });
     validate(&admin, json!([hook])).await;
-    let message = |answer: crate::harness::Answer| answer.json()["message"].as_str().unwrap().to_owned();
+    let message =
+        |answer: crate::harness::Answer| answer.json()["message"].as_str().unwrap().to_owned();
     assert_eq!(
         message(admin.post(CONFIG_MAPS, &config_map("c")).await),
         "Internal error occurred: failed calling webhook \"service.example.com\": failed to call webhook: \
          Post \"https://hook.default.svc:8443/ask?timeout=10s\": service \"hook\" not found"
     );
-    let service = json!({"metadata": {"name": "hook"}, "spec": {"ports": [{"name": "https", "port": 8443}]}});
-    admin.post("/api/v1/namespaces/default/services", &service).await.ok();
+    let service =
+        json!({"metadata": {"name": "hook"}, "spec": {"ports": [{"name": "https", "port": 8443}]}});
+    admin
+        .post("/api/v1/namespaces/default/services", &service)
+        .await
+        .ok();
     let slice = json!({
         "metadata": {"name": "hook-1", "labels": {"kubernetes.io/service-name": "hook"}},
         "addressType": "IPv4", "ports": [{"name": "https", "port": webhook.address.port()}],
@@ -317,7 +384,13 @@ async fn a_webhook_behind_a_service_is_found_through_its_endpoints() {
             {"addresses": ["127.0.0.1"], "conditions": {"ready": true}},
         ],
     });
-    admin.post("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", &slice).await.ok();
+    admin
+        .post(
+            "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices",
+            &slice,
+        )
+        .await
+        .ok();
     assert_eq!(
         message(admin.post(CONFIG_MAPS, &config_map("c")).await),
         "admission webhook \"service.example.com\" denied the request: no"
@@ -353,10 +426,16 @@ async fn nobody_is_asked_about_configurations_of_webhooks() {
         "admission webhook \"all.example.com\" denied the request without explanation"
     );
     admin
-        .merge(&format!("{VALIDATING}/v"), &json!({"metadata": {"labels": {"a": "b"}}}))
+        .merge(
+            &format!("{VALIDATING}/v"),
+            &json!({"metadata": {"labels": {"a": "b"}}}),
+        )
         .await
         .ok();
-    admin.delete(&format!("{VALIDATING}/v"), &Value::Null).await.ok();
+    admin
+        .delete(&format!("{VALIDATING}/v"), &Value::Null)
+        .await
+        .ok();
     admin.post(CONFIG_MAPS, &config_map("c")).await.ok();
 }
 

@@ -1,5 +1,6 @@
 //! The command line. It says what can be asked for; it does nothing.
 
+pub(crate) mod audit;
 pub(crate) mod bench;
 pub(crate) mod csr;
 pub(crate) mod join;

@@ -1,5 +1,6 @@
 //! `muster server`.
 
+use super::audit::Audit;
 use clap::Args;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -40,4 +41,6 @@ pub(crate) struct Server {
     /// The longest life of a certificate that the signers issue
     #[arg(long, default_value = "8760h", value_name = "DURATION")]
     pub(crate) cluster_signing_duration: String,
+    #[command(flatten)]
+    pub(crate) audit: Audit,
 }

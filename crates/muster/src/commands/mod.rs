@@ -1,5 +1,6 @@
 //! One file per command: each turns flags into calls of the crates below, and results into output.
 
+pub(crate) mod audit_settings;
 pub(crate) mod bench;
 pub(crate) mod csr;
 pub(crate) mod join;

@@ -1,5 +1,6 @@
 //! `muster server`: the embedded control plane until it is told to stop.
 
+use super::audit_settings;
 use crate::args::server::Server;
 use crate::control_plane::{ControlPlane, Datastore, Plan};
 use crate::exit::{FAILED, Failure};
@@ -80,6 +81,7 @@ fn plan(server: Server) -> Result<Plan, Failure> {
         grace_period: grace
             .map_err(|_| Failure::usage("--node-monitor-grace-period must not be negative"))?,
         certificate_life: life,
+        audit: audit_settings::read(&server.audit)?,
     })
 }
 

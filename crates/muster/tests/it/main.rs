@@ -5,10 +5,12 @@
     reason = "a test that cannot go on panics"
 )]
 
+mod admission;
 mod bench;
 mod crashes;
 mod everyday;
 mod harness;
+mod informers;
 mod joining;
 mod playground;
 mod reference;

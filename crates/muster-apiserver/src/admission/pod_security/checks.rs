@@ -50,14 +50,18 @@ pub(super) fn violations(policy: LevelVersion, pod: Pod<'_>) -> Vec<Violation> {
     };
     let form = |check: &Versioned| {
         let mut forms = check.forms.iter().rev();
-        forms.find(|(from, _)| *from <= minor).map(|(_, form)| *form)
+        forms
+            .find(|(from, _)| *from <= minor)
+            .map(|(_, form)| *form)
     };
     let restricted = policy.level == Level::Restricted;
     let overridden = |id: &str| {
         let mut overriding = restricted::CHECKS.iter();
         restricted && overriding.any(|check| check.overrides == id && form(check).is_some())
     };
-    let baseline = baseline::CHECKS.iter().filter(|check| !overridden(check.id));
+    let baseline = baseline::CHECKS
+        .iter()
+        .filter(|check| !overridden(check.id));
     let further = restricted::CHECKS.iter().filter(|_| restricted);
     baseline
         .chain(further)

@@ -83,7 +83,12 @@ fn is_significant(new: &Value, old: &Value) -> bool {
     let image = |container: &Value| container.get("image").cloned();
     for which in ["containers", "initContainers"] {
         let (new, old) = (list(new, which), list(old, which));
-        if new.len() != old.len() || new.iter().zip(old).any(|(new, old)| image(new) != image(old)) {
+        if new.len() != old.len()
+            || new
+                .iter()
+                .zip(old)
+                .any(|(new, old)| image(new) != image(old))
+        {
             return true;
         }
     }
@@ -121,7 +126,10 @@ fn judge(
     }
     if !errors.is_empty() {
         let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        remark("error", format!("Failed to parse policy: {}", list(&errors)));
+        remark(
+            "error",
+            format!("Failed to parse policy: {}", list(&errors)),
+        );
     }
     let mut refused = Ok(());
     if enforces {
@@ -136,7 +144,8 @@ fn judge(
     let would = |level: LevelVersion| {
         let found = violations(level, pod);
         let name = level.to_string();
-        (!found.is_empty()).then(|| format!("would violate PodSecurity {name:?}: {}", in_detail(&found)))
+        (!found.is_empty())
+            .then(|| format!("would violate PodSecurity {name:?}: {}", in_detail(&found)))
     };
     if let Some(told) = would(policy.audit) {
         remark("audit-violations", told);

@@ -86,7 +86,11 @@ impl Policy {
                     }
                     None => {
                         asked.level = otherwise;
-                        bad(mode, text, "must be one of privileged, baseline, restricted");
+                        bad(
+                            mode,
+                            text,
+                            "must be one of privileged, baseline, restricted",
+                        );
                     }
                 }
             }

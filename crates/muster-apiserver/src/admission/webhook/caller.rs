@@ -3,12 +3,7 @@
 //!
 //! Refuses to know: what is asked.
 
-use std::{
-    collections::HashMap,
-    error::Error as _,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, error::Error as _, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
@@ -79,7 +74,10 @@ impl Caller {
         match answer.await {
             Ok(Ok((code, body))) => read(code, &body),
             Ok(Err(why)) => Err(failed(format!("Post {url:?}: {why}"), 503)),
-            Err(_elapsed) => Err(failed(format!("Post {url:?}: context deadline exceeded"), 503)),
+            Err(_elapsed) => Err(failed(
+                format!("Post {url:?}: context deadline exceeded"),
+                503,
+            )),
         }
     }
 

@@ -104,7 +104,12 @@ impl Configurations {
             return Arc::clone(hooks);
         }
         let configurations = reader.list(GROUP, self.resource, None);
-        let hooks = Arc::new(configurations.iter().flat_map(|one| hooks_of(one)).collect());
+        let hooks = Arc::new(
+            configurations
+                .iter()
+                .flat_map(|one| hooks_of(one))
+                .collect(),
+        );
         *read = Some((generation, Arc::clone(&hooks)));
         hooks
     }
@@ -194,6 +199,8 @@ fn address(hook: &Value) -> Address {
         namespace: text(&["clientConfig", "service", "namespace"]),
         name: text(&["clientConfig", "service", "name"]),
         path: text(&["clientConfig", "service", "path"]),
-        port: port.and_then(|port| u16::try_from(port).ok()).unwrap_or(443),
+        port: port
+            .and_then(|port| u16::try_from(port).ok())
+            .unwrap_or(443),
     }
 }

@@ -72,7 +72,11 @@ impl Connector {
         Err(last)
     }
 
-    async fn secure(&self, stream: TcpStream, name: ServerName<'static>) -> Result<Wire, Unreachable> {
+    async fn secure(
+        &self,
+        stream: TcpStream,
+        name: ServerName<'static>,
+    ) -> Result<Wire, Unreachable> {
         let set = stream.set_nodelay(true);
         set.map_err(|error| Unreachable(error.to_string()))?;
         let stream = self.tls.connect(name, stream).await;

@@ -3,10 +3,7 @@
 //! Refuses to know: how they are asked.
 
 use muster_machinery::{
-    gvk::GroupResource,
-    meta, resources,
-    selector::LabelSelector,
-    status::Status,
+    gvk::GroupResource, meta, resources, selector::LabelSelector, status::Status,
 };
 use serde_json::Value;
 
@@ -75,7 +72,11 @@ impl Matched<'_> {
 
     fn form_by_rules(&self, hook: &Hook, reader: &dyn ObjectReader) -> Option<Form> {
         let asked = Form::asked(self.request);
-        if hook.rules.iter().any(|rule| self.rule_matches(rule, &asked)) {
+        if hook
+            .rules
+            .iter()
+            .any(|rule| self.rule_matches(rule, &asked))
+        {
             return Some(asked);
         }
         if !hook.equivalent {
@@ -90,9 +91,12 @@ impl Matched<'_> {
 
     fn rule_matches(&self, rule: &Rule, form: &Form) -> bool {
         let info = self.request.info;
-        let is_namespace =
-            (form.group.as_str(), form.resource.as_str()) == ("", "namespaces") && form.version == "v1";
-        let has_namespace = info.namespace.as_deref().is_some_and(|name| !name.is_empty());
+        let is_namespace = (form.group.as_str(), form.resource.as_str()) == ("", "namespaces")
+            && form.version == "v1";
+        let has_namespace = info
+            .namespace
+            .as_deref()
+            .is_some_and(|name| !name.is_empty());
         let in_scope = match rule.scope {
             Scope::All => true,
             Scope::Namespaced => !is_namespace && has_namespace,

@@ -105,7 +105,14 @@ impl Webhooks {
                 continue;
             }
             let changed = self
-                .change_by(hook, &form, request, object.as_deref_mut(), old, (again.round, index))
+                .change_by(
+                    hook,
+                    &form,
+                    request,
+                    object.as_deref_mut(),
+                    old,
+                    (again.round, index),
+                )
                 .await?;
             if changed {
                 changed_any = true;
@@ -199,7 +206,9 @@ impl Webhooks {
             "patch": operations, "patchType": "JSONPatch",
         });
         let key = format!("patch.webhook.admission.k8s.io/{place}");
-        request.notes.annotate_in_detail(&key, || remark.to_string());
+        request
+            .notes
+            .annotate_in_detail(&key, || remark.to_string());
         let changed = patched != *object;
         *object = patched;
         Ok(changed)
@@ -279,7 +288,10 @@ impl Webhooks {
         let question = review::question(request, form, objects, (version, &uid));
         let answer = self.caller.call(hook, &question).await;
         let answer = answer.map_err(|failed| {
-            Refused::Call(format!("failed to call webhook: {}", failed.why), failed.code)
+            Refused::Call(
+                format!("failed to call webhook: {}", failed.why),
+                failed.code,
+            )
         })?;
         let verdict = review::verdict(&answer, version, &uid, may_patch);
         let verdict = verdict.map_err(|why| {

@@ -45,9 +45,7 @@ pub(super) fn question(
 ) -> Value {
     let asked = Form::asked(request);
     let kind = |(group, version, kind): &(String, String, String)| json!({"group": group, "version": version, "kind": kind});
-    let resource = |form: &Form| {
-        json!({"group": form.group, "version": form.version, "resource": form.resource})
-    };
+    let resource = |form: &Form| json!({"group": form.group, "version": form.version, "resource": form.resource});
     let mut body = json!({
         "uid": uid,
         "kind": kind(&form.kind),
@@ -112,7 +110,10 @@ pub(super) fn verdict(
     let patch_type = patch_type.filter(|one| !one.is_null());
     if version == "v1" {
         if text("uid") != uid {
-            return Err(format!("expected response.uid={uid:?}, got {:?}", text("uid")));
+            return Err(format!(
+                "expected response.uid={uid:?}, got {:?}",
+                text("uid")
+            ));
         }
         let (api_version, kind) = (meta::api_version(answer), meta::kind(answer));
         if (api_version, kind) != ("admission.k8s.io/v1", "AdmissionReview") {

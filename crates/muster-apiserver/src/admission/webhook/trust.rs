@@ -92,7 +92,9 @@ impl ServerCertVerifier for Verifier {
             now,
         );
         match usual {
-            Err(Error::InvalidCertificate(_)) if self.trusted.iter().any(|one| one == end_entity) => {
+            Err(Error::InvalidCertificate(_))
+                if self.trusted.iter().any(|one| one == end_entity) =>
+            {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
                 check_dates(end_entity, now)?;
                 Ok(ServerCertVerified::assertion())
@@ -145,7 +147,9 @@ pub(super) fn in_words(error: &std::io::Error) -> String {
         .and_then(|inner| inner.downcast_ref::<Error>());
     let why = match tls {
         Some(Error::InvalidCertificate(why)) => match why {
-            CertificateError::UnknownIssuer => "certificate signed by unknown authority".to_owned(),
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                "certificate signed by unknown authority".to_owned()
+            }
             CertificateError::Expired
             | CertificateError::ExpiredContext { .. }
             | CertificateError::NotValidYet

@@ -99,6 +99,7 @@ fn plan(playground: &Playground, folder: &Folder, network: Option<&Network>) -> 
         approve_kubelet_serving: true,
         grace_period: Duration::from_secs(50),
         certificate_life: CERTIFICATE_LIFE,
+        audit: None,
     }
 }
 

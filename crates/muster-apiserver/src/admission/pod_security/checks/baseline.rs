@@ -8,8 +8,8 @@ use muster_machinery::meta;
 use serde_json::Value;
 
 use super::{
-    Check, Pod, Versioned, Violation, containers, is_true, name, number, own,
-    quoted, set, setters, violation,
+    Check, Pod, Versioned, Violation, containers, is_true, name, number, own, quoted, set, setters,
+    violation,
 };
 
 /// The checks, in the order of their names.
@@ -21,12 +21,26 @@ pub(super) const CHECKS: [Versioned; 12] = [
     check("hostPorts", &[(0, host_ports)]),
     check("hostProbesAndHostLifecycle", &[(34, probe_hosts)]),
     check("privileged", &[(0, privileged)]),
-    check("procMount", &[(0, proc_mount), (35, proc_mount_of_host_users)]),
-    check("seLinuxOptions", &[(0, selinux), (31, selinux_with_engines)]),
-    check("seccompProfile_baseline", &[(0, seccomp_annotations), (19, seccomp)]),
+    check(
+        "procMount",
+        &[(0, proc_mount), (35, proc_mount_of_host_users)],
+    ),
+    check(
+        "seLinuxOptions",
+        &[(0, selinux), (31, selinux_with_engines)],
+    ),
+    check(
+        "seccompProfile_baseline",
+        &[(0, seccomp_annotations), (19, seccomp)],
+    ),
     check(
         "sysctls",
-        &[(0, sysctls), (27, sysctls_27), (29, sysctls_29), (32, sysctls_32)],
+        &[
+            (0, sysctls),
+            (27, sysctls_27),
+            (29, sysctls_29),
+            (32, sysctls_32),
+        ],
     ),
     check("windowsHostProcess", &[(0, host_process)]),
 ];
@@ -123,7 +137,9 @@ fn capabilities(pod: Pod<'_>) -> Option<Violation> {
     let mut added = BTreeSet::new();
     let names = pod.bad_containers(|container| {
         let own = meta::items(container, &["securityContext", "capabilities", "add"]).iter();
-        let bad = own.filter_map(Value::as_str).filter(|one| !CAPABILITIES.contains(one));
+        let bad = own
+            .filter_map(Value::as_str)
+            .filter(|one| !CAPABILITIES.contains(one));
         let bad: Vec<&str> = bad.collect();
         added.extend(bad.iter().copied());
         !bad.is_empty()
@@ -216,7 +232,11 @@ fn probe_hosts(pod: Pod<'_>) -> Option<Violation> {
     if names.is_empty() {
         return None;
     }
-    let names: Vec<&str> = names.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
+    let names: Vec<&str> = names
+        .into_iter()
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
     let uses = number(names.len(), "uses", "use");
     let word = number(
         hosts.len(),
@@ -236,7 +256,10 @@ fn privileged(pod: Pod<'_>) -> Option<Violation> {
     }
     violation(
         "privileged",
-        format!("{} must not set securityContext.privileged=true", containers(&names)),
+        format!(
+            "{} must not set securityContext.privileged=true",
+            containers(&names)
+        ),
     )
 }
 
@@ -270,7 +293,10 @@ fn proc_mount_of_host_users(pod: Pod<'_>) -> Option<Violation> {
 }
 
 fn selinux(pod: Pod<'_>) -> Option<Violation> {
-    selinux_beside(pod, &["", "container_t", "container_init_t", "container_kvm_t"])
+    selinux_beside(
+        pod,
+        &["", "container_t", "container_init_t", "container_kvm_t"],
+    )
 }
 
 fn selinux_with_engines(pod: Pod<'_>) -> Option<Violation> {
@@ -304,7 +330,11 @@ fn selinux_beside(pod: Pod<'_>, allowed: &[&str]) -> Option<Violation> {
     let setters = setters(by_pod, &names)?;
     let mut data = Vec::new();
     if !types.is_empty() {
-        data.push(format!("{} {}", number(types.len(), "type", "types"), quoted(types)));
+        data.push(format!(
+            "{} {}",
+            number(types.len(), "type", "types"),
+            quoted(types)
+        ));
     }
     if user {
         data.push("user may not be set".to_owned());
@@ -403,9 +433,15 @@ fn sysctls_at(pod: Pod<'_>, minor: u32) -> Option<Violation> {
 }
 
 fn host_process(pod: Pod<'_>) -> Option<Violation> {
-    let by_pod = is_true(set(pod.spec, &["securityContext", "windowsOptions", "hostProcess"]));
+    let by_pod = is_true(set(
+        pod.spec,
+        &["securityContext", "windowsOptions", "hostProcess"],
+    ));
     let names = pod.bad_containers(|container| {
-        is_true(set(container, &["securityContext", "windowsOptions", "hostProcess"]))
+        is_true(set(
+            container,
+            &["securityContext", "windowsOptions", "hostProcess"],
+        ))
     });
     let setters = setters(by_pod, &names)?;
     violation(

@@ -8,8 +8,8 @@ use muster_machinery::meta;
 use serde_json::Value;
 
 use super::{
-    Check, Pod, Versioned, Violation, baseline, containers, name, number, own, quoted, set, setters,
-    violation,
+    Check, Pod, Versioned, Violation, baseline, containers, name, number, own, quoted, set,
+    setters, violation,
 };
 
 /// The checks, in the order of their names.
@@ -30,7 +30,11 @@ pub(super) const CHECKS: [Versioned; 7] = [
         "procMount",
     ),
     check("restrictedVolumes", &[(0, volumes)], "hostPathVolumes"),
-    check("runAsNonRoot", &[(0, non_root), (35, non_root_of_host_users)], ""),
+    check(
+        "runAsNonRoot",
+        &[(0, non_root), (35, non_root_of_host_users)],
+        "",
+    ),
     check("runAsUser", &[(23, user), (35, user_of_host_users)], ""),
     check(
         "seccompProfile_restricted",
