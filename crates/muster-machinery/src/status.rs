@@ -299,6 +299,13 @@ impl Status {
             .filter(|&s| s > 0)
     }
 
+    /// Says it in other words.
+    #[must_use]
+    pub fn with_message(mut self, message: impl Into<String>) -> Self {
+        self.message = message.into();
+        self
+    }
+
     /// Replaces the HTTP code and leaves the rest.
     #[must_use]
     pub const fn with_code(mut self, code: u16) -> Self {

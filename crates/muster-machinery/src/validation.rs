@@ -13,5 +13,5 @@ pub use error::{FieldError, FieldErrorKind};
 pub use kinds::{validate_create, validate_update};
 pub use metadata::{
     MAX_ANNOTATION_BYTES, MAX_GENERATED_NAME_BASE, name_problems, validate_metadata,
-    validate_metadata_update,
+    validate_metadata_update, without_rules_of_built_in_kinds,
 };

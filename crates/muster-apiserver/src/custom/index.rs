@@ -60,7 +60,9 @@ impl Index {
                     .entry(resource.api_version())
                     .or_default()
                     .entry(resource.plural.to_string())
-                    .or_insert_with(|| (Arc::clone(resource), CustomVersion::new(&entry.body, *at)));
+                    .or_insert_with(|| {
+                        (Arc::clone(resource), CustomVersion::new(&entry.body, *at))
+                    });
             }
         }
         for (name, old) in &before.entries {
@@ -84,7 +86,11 @@ impl Index {
     }
 
     /// The resource behind a path.
-    pub(crate) fn find(&self, api_version: &str, plural: &str) -> Option<&(Arc<Resource>, CustomVersion)> {
+    pub(crate) fn find(
+        &self,
+        api_version: &str,
+        plural: &str,
+    ) -> Option<&(Arc<Resource>, CustomVersion)> {
         self.by_version.get(api_version)?.get(plural)
     }
 
@@ -93,7 +99,10 @@ impl Index {
         &self,
         api_version: &str,
     ) -> impl Iterator<Item = &(Arc<Resource>, CustomVersion)> {
-        self.by_version.get(api_version).into_iter().flat_map(BTreeMap::values)
+        self.by_version
+            .get(api_version)
+            .into_iter()
+            .flat_map(BTreeMap::values)
     }
 
     /// Every `apiVersion` that has resources.
@@ -114,7 +123,11 @@ impl Entry {
         let definition = Arc::new(definition);
         let body = match known {
             Some(known) if known.body.is_spec_of(&definition) => Arc::clone(&known.body),
-            _ => Body::new(Arc::clone(&definition), Arc::clone(object), stop.child_token()),
+            _ => Body::new(
+                Arc::clone(&definition),
+                Arc::clone(object),
+                stop.child_token(),
+            ),
         };
         let resources = resources_of(&definition);
         Self {
@@ -144,16 +157,22 @@ fn resources_of(definition: &Definition) -> Vec<(Arc<Resource>, usize)> {
     if !definition.is("Established") {
         return Vec::new();
     }
-    let hash = definition.storage_version().map_or_else(String::new, |storage| {
-        let kind = &definition.accepted.kind;
-        storage_version_hash(&definition.group, &storage.name, kind)
-    });
+    let hash = definition
+        .storage_version()
+        .map_or_else(String::new, |storage| {
+            let kind = &definition.accepted.kind;
+            storage_version_hash(&definition.group, &storage.name, kind)
+        });
     let built_in = |resource: &Resource| {
         let (group, version) = (&resource.group, &resource.version);
         find(group, version, &resource.plural).is_some()
             || find_kind(group, version, &resource.kind).is_some()
     };
-    let served = definition.versions.iter().enumerate().filter(|(_, version)| version.served);
+    let served = definition
+        .versions
+        .iter()
+        .enumerate()
+        .filter(|(_, version)| version.served);
     served
         .map(|(at, version)| (definition.resource(version, &hash), at))
         .filter(|(resource, _)| !built_in(resource))

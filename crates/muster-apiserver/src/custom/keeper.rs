@@ -25,7 +25,9 @@ use super::{DEFINITIONS, Entry, GROUP};
 use crate::{
     authz::MASTERS,
     notes::Notes,
-    registry::{Call, DeleteOptions, ListOptions, Outcome, Owners, Refusal, Registry, WriteOptions},
+    registry::{
+        Call, DeleteOptions, ListOptions, Outcome, Owners, Refusal, Registry, WriteOptions,
+    },
     request::{ResourceRequest, UserInfo},
     route::ResourceCatalogue,
     watch::{Interest, ResourceCache, WatchCache},
@@ -71,7 +73,8 @@ impl Keeper {
     /// Works until it is dropped.
     pub(crate) async fn work(self: Arc<Self>, tasks: TaskTracker) {
         loop {
-            let (snapshot, mut changes) = self.definitions.subscribe_from_now(None, Interest::All, 0);
+            let (snapshot, mut changes) =
+                self.definitions.subscribe_from_now(None, Interest::All, 0);
             let mut revision = snapshot.last_change;
             loop {
                 if let Err(refusal) = self.pass(&tasks).await {
@@ -104,21 +107,29 @@ impl Keeper {
     /// Looks at every definition once.
     async fn pass(self: &Arc<Self>, tasks: &TaskTracker) -> Result<(), Refusal> {
         let index = self.catalogue.custom();
-        let mut waiting: Vec<&Entry> = index.entries().filter(|entry| is_undecided(&entry.definition)).collect();
+        let mut waiting: Vec<&Entry> = index
+            .entries()
+            .filter(|entry| is_undecided(&entry.definition))
+            .collect();
         waiting.sort_by_key(|entry| entry.object.revision());
         let mut given: HashMap<String, muster_machinery::crd::Names> = HashMap::new();
         for entry in waiting {
             let definition = &entry.definition;
             let mut taken = Taken::default();
-            let builtin = resources::all().iter().filter(|own| own.group == definition.group);
+            let builtin = resources::all()
+                .iter()
+                .filter(|own| own.group == definition.group);
             builtin.for_each(|resource: &Resource| taken.take_resource(resource));
             let others = index.entries().map(|other| &other.definition);
-            for other in others.filter(|other| other.group == definition.group && other.name != definition.name) {
+            for other in others
+                .filter(|other| other.group == definition.group && other.name != definition.name)
+            {
                 taken.take(given.get(&other.name).unwrap_or(&other.accepted));
             }
-            let object = entry.object.value().map_err(|error| {
-                muster_machinery::status::Status::internal(error)
-            })?;
+            let object = entry
+                .object
+                .value()
+                .map_err(|error| muster_machinery::status::Status::internal(error))?;
             let decision = decide(definition, &object, &taken);
             given.insert(definition.name.clone(), decision.accepted.clone());
             if !decision.stands_in(&object) {
@@ -132,9 +143,11 @@ impl Keeper {
     }
 
     async fn write(&self, definition: &Definition, decision: &Decision) -> Result<(), Refusal> {
-        self.change_status(definition, |object| decision.write(object, Timestamp::now()))
-            .await
-            .map(drop)
+        self.change_status(definition, |object| {
+            decision.write(object, Timestamp::now())
+        })
+        .await
+        .map(drop)
     }
 
     /// Changes a definition's status. That it is gone or somebody else was faster is no failure.
@@ -178,7 +191,9 @@ impl Keeper {
             .await;
         match changed {
             Ok(outcome) => Ok(Some(outcome)),
-            Err(refusal) if matches!(refusal.reason(), Reason::NotFound | Reason::Conflict) => Ok(None),
+            Err(refusal) if matches!(refusal.reason(), Reason::NotFound | Reason::Conflict) => {
+                Ok(None)
+            }
             Err(refusal) => Err(refusal),
         }
     }
@@ -206,14 +221,24 @@ impl Keeper {
 
     /// Takes objects away, then lets the definition go.
     async fn end(&self, definition: &Definition) -> Result<(), Refusal> {
-        let begins = Condition::terminating(true, "InstanceDeletionInProgress", "CustomResource deletion is in progress");
-        self.change_status(definition, |object| begins.set(object, Timestamp::now())).await?;
+        let begins = Condition::terminating(
+            true,
+            "InstanceDeletionInProgress",
+            "CustomResource deletion is in progress",
+        );
+        self.change_status(definition, |object| begins.set(object, Timestamp::now()))
+            .await?;
         let ended = if definition.is("Established") {
             match self.empty(&definition.name).await {
-                Ok(()) => Condition::terminating(false, "InstanceDeletionCompleted", "removed all instances"),
+                Ok(()) => Condition::terminating(
+                    false,
+                    "InstanceDeletionCompleted",
+                    "removed all instances",
+                ),
                 Err((reason, why)) => {
                     let stays = Condition::terminating(true, reason, why.clone());
-                    self.change_status(definition, |object| stays.set(object, Timestamp::now())).await?;
+                    self.change_status(definition, |object| stays.set(object, Timestamp::now()))
+                        .await?;
                     return Err(muster_machinery::status::Status::internal(why).into());
                 }
             }
@@ -263,16 +288,26 @@ impl Keeper {
         self.registry
             .delete_collection(&call, &all, &options)
             .await
-            .map_err(|refusal| ("InstanceDeletionFailed", format!("could not issue all deletes: {refusal}")))?;
+            .map_err(|refusal| {
+                (
+                    "InstanceDeletionFailed",
+                    format!("could not issue all deletes: {refusal}"),
+                )
+            })?;
         let emptied = async {
             while objects.len() > 0 {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         };
-        tokio::time::timeout(END_PATIENCE, emptied).await.map_err(|_| {
-            let left = objects.len();
-            ("InstanceDeletionCheck", format!("could not confirm zero CustomResources remaining: {left} are left"))
-        })
+        tokio::time::timeout(END_PATIENCE, emptied)
+            .await
+            .map_err(|_| {
+                let left = objects.len();
+                (
+                    "InstanceDeletionCheck",
+                    format!("could not confirm zero CustomResources remaining: {left} are left"),
+                )
+            })
     }
 }
 

@@ -27,12 +27,15 @@ pub(crate) fn judge(
 ) -> Result<Vec<String>, Refusal> {
     if let Some(mismatch) = coerced.mismatch {
         let (kind, version) = (&resource.kind, &resource.version);
-        let why = format!("{kind} in version {version:?} cannot be handled as a {kind}: {mismatch}");
+        let why =
+            format!("{kind} in version {version:?} cannot be handled as a {kind}: {mismatch}");
         return Err(Status::bad_request(why).into());
     }
     let strict = coerced.unknown.iter().take(MAX_FINDINGS);
     let findings = Findings {
-        strict: strict.map(|path| format!("unknown field {path:?}")).collect(),
+        strict: strict
+            .map(|path| format!("unknown field {path:?}"))
+            .collect(),
         mismatch: None,
     };
     match (validation, findings.strict_error()) {

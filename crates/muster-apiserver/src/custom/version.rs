@@ -14,7 +14,9 @@ use muster_machinery::{
     meta,
     resources::Resource,
     status::Status,
-    validation::{FieldError, validate_metadata, validate_metadata_update},
+    validation::{
+        FieldError, validate_metadata, validate_metadata_update, without_rules_of_built_in_kinds,
+    },
 };
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
@@ -86,10 +88,13 @@ impl Body {
 
 fn compile(definition: &Definition, version: &DefinitionVersion, object: &Value) -> Compiled {
     let schema = Definition::schema_in(object, &version.name);
-    let parsed = schema.map(Schema::parse).transpose().unwrap_or_else(|error| {
-        tracing::error!(definition = definition.name, %error, "a schema cannot be read");
-        None
-    });
+    let parsed = schema
+        .map(Schema::parse)
+        .transpose()
+        .unwrap_or_else(|error| {
+            tracing::error!(definition = definition.name, %error, "a schema cannot be read");
+            None
+        });
     let unknown = || Schema {
         preserves_unknown: true,
         ..Schema::default()
@@ -109,7 +114,10 @@ fn without_prose(schema: &Value) -> Value {
     };
     let kept = members.iter().filter_map(|(name, value)| {
         let value = match (name.as_str(), value) {
-            ("description" | "example" | "title" | "externalDocs" | "x-kubernetes-validations", _) => return None,
+            (
+                "description" | "example" | "title" | "externalDocs" | "x-kubernetes-validations",
+                _,
+            ) => return None,
             ("properties", Value::Object(properties)) => properties
                 .iter()
                 .map(|(name, property)| (name.clone(), without_prose(property)))
@@ -137,11 +145,6 @@ impl CustomVersion {
 
     fn spec(&self) -> &DefinitionVersion {
         &self.body.definition.versions[self.at]
-    }
-
-    /// The group and version of objects.
-    pub(crate) fn api_version(&self) -> &str {
-        &self.own().api_version
     }
 
     /// Where the version has its replicas.
@@ -222,7 +225,8 @@ impl CustomVersion {
     /// Whether objects are kept in this group and version.
     pub(crate) fn is_stored_in(&self, api_version: &str) -> bool {
         let versions = &self.body.definition.versions;
-        self.version_at(api_version).is_some_and(|at| versions[at].storage)
+        self.version_at(api_version)
+            .is_some_and(|at| versions[at].storage)
     }
 
     /// Between versions only the name differs, unless somebody else would have to say what does.
@@ -245,14 +249,19 @@ impl CustomVersion {
 
     /// The mistakes in a new object.
     pub(crate) fn validate(&self, resource: &Resource, object: &Value) -> Vec<FieldError> {
-        let mut errors = validate_metadata(resource, object);
+        let mut errors = without_rules_of_built_in_kinds(validate_metadata(resource, object));
         errors.extend(crd::validate_custom(&self.judged(object, None)));
         errors
     }
 
     /// The mistakes in a changed object, or in its status.
-    pub(crate) fn validate_update(&self, object: &Value, old: &Value, sub: &str) -> Vec<FieldError> {
-        let mut errors = validate_metadata_update(object, old);
+    pub(crate) fn validate_update(
+        &self,
+        object: &Value,
+        old: &Value,
+        sub: &str,
+    ) -> Vec<FieldError> {
+        let mut errors = without_rules_of_built_in_kinds(validate_metadata_update(object, old));
         let judged = self.judged(object, Some(old));
         errors.extend(match sub {
             "status" => crd::validate_custom_status(&judged),

@@ -4,7 +4,7 @@
 //! Refuses to know: how any of it is served.
 
 use muster_machinery::{
-    resources::Resource,
+    resources::{self, Resource},
     selector::{FieldSelector, LabelSelector},
     status::Status,
     validation::FieldError,
@@ -211,12 +211,17 @@ impl ListOptions {
     }
 
     fn check_fields(&self, resource: &Resource) -> Result<(), Refusal> {
-        if !resource.selectable.is_empty() {
+        let (group, version) = (&resource.group, &resource.version);
+        if resources::find(group, version, &resource.plural).is_none() {
             let known = |field: &str| {
                 matches!(field, "metadata.name" | "metadata.namespace")
                     || resource.selectable.iter().any(|own| own == field)
             };
-            let unknown = self.fields.requirements().iter().find(|one| !known(&one.field));
+            let unknown = self
+                .fields
+                .requirements()
+                .iter()
+                .find(|one| !known(&one.field));
             return unknown.map_or(Ok(()), |one| {
                 let why = format!("field label not supported: {}", one.field);
                 Err(Status::bad_request(why).into())

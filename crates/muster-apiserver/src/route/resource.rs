@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use muster_machinery::{
-    resources::{Nature, Resource},
+    resources::{ALL_VERBS, Nature, Resource},
     status::Status,
 };
 
@@ -29,7 +29,8 @@ impl Router {
         if let Some(deprecation) = found.custom.as_ref().and_then(CustomVersion::deprecation) {
             found.request.notes.warn(deprecation);
         }
-        let is_definition = (&*found.resource.group, &*found.resource.plural) == (GROUP, DEFINITIONS);
+        let is_definition =
+            (&*found.resource.group, &*found.resource.plural) == (GROUP, DEFINITIONS);
         let verb = &found.request.info.verb;
         let changes = !matches!(verb, Verb::Get | Verb::List | Verb::Watch);
         let answer = self.answer(found).await;
@@ -93,6 +94,13 @@ impl Router {
             Some(sub) => sub.has_verb(verb),
             None => resource.has_verb(verb),
         };
+        // A definition on its way out advertises less than there is: what its objects wait for must be possible.
+        let is_ending = custom.is_some() && sub.is_none() && !has_verb && ALL_VERBS.contains(&verb);
+        if is_ending && request.info.verb == Verb::Create {
+            let why = "create not allowed while custom resource definition is terminating";
+            return Err(Status::method_not_allowed().with_message(why).into());
+        }
+        let has_verb = has_verb || is_ending;
         let needs_namespace = resource.namespaced
             && asked.namespace.is_none()
             && !matches!(request.info.verb, Verb::List | Verb::Watch);

@@ -7,7 +7,7 @@ use crate::gvk::split_api_version;
 use crate::meta;
 use crate::resources::{Nature, Resource, Text};
 use crate::validation::names::rfc1035_label_problems;
-use crate::validation::{FieldError, validate_metadata};
+use crate::validation::{FieldError, validate_metadata, without_rules_of_built_in_kinds};
 
 /// The mistakes of all embedded objects; the root counts as one if `is_resource`.
 pub(super) fn check(
@@ -108,7 +108,7 @@ fn one(path: &str, object: &Value, errors: &mut Vec<FieldError>) {
             meta::set_name(&mut named, "fakename");
         }
         let resource = any_resource(!meta::namespace(&named).is_empty());
-        let found = validate_metadata(&resource, &named);
+        let found = without_rules_of_built_in_kinds(validate_metadata(&resource, &named));
         errors.extend(found.into_iter().map(|mut error| {
             error.field = child(path, &error.field);
             error

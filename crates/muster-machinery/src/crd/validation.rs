@@ -16,7 +16,9 @@ use super::schema::Schema;
 use super::{format, rules};
 use crate::meta::{self, items, str_at};
 use crate::validation::names::{dns_subdomain_problems, rfc1035_label_problems};
-use crate::validation::{FieldError, validate_metadata, validate_metadata_update};
+use crate::validation::{
+    FieldError, validate_metadata, validate_metadata_update, without_rules_of_built_in_kinds,
+};
 
 /// Gives a new definition its first status.
 pub fn prepare_definition(object: &mut Value) {
@@ -58,7 +60,7 @@ pub fn validate_definition(
     resource: &crate::resources::Resource,
     object: &Value,
 ) -> Vec<FieldError> {
-    let mut errors = validate_metadata(resource, object);
+    let mut errors = without_rules_of_built_in_kinds(validate_metadata(resource, object));
     let text = |path: &[&str]| str_at(object, path).unwrap_or_default();
     let required = format!(
         "{}.{}",
@@ -84,7 +86,7 @@ pub fn validate_definition(
 /// Every mistake in a changed definition.
 #[must_use]
 pub fn validate_definition_update(object: &Value, old: &Value) -> Vec<FieldError> {
-    let mut errors = validate_metadata_update(object, old);
+    let mut errors = without_rules_of_built_in_kinds(validate_metadata_update(object, old));
     check_object(object, &mut errors);
     let is_established = super::Definition::parse(old).is("Established");
     let mut fixed: Vec<&[&str]> = vec![&["spec", "group"], &["spec", "names", "plural"]];
@@ -110,7 +112,7 @@ pub fn validate_definition_update(object: &Value, old: &Value) -> Vec<FieldError
 /// Every mistake in a changed status.
 #[must_use]
 pub fn validate_definition_status(object: &Value, old: &Value) -> Vec<FieldError> {
-    let mut errors = validate_metadata_update(object, old);
+    let mut errors = without_rules_of_built_in_kinds(validate_metadata_update(object, old));
     if let Some(accepted) = meta::at(object, &["status", "acceptedNames"]) {
         check_names(accepted, "status.acceptedNames", &mut errors);
     }

@@ -7,8 +7,8 @@ use std::collections::HashSet;
 use serde_json::{Map, Value, json};
 
 use super::descriptions::Descriptions;
-use crate::crd::{for_openapi_v2, for_openapi_v3};
 use super::{Document, Published};
+use crate::crd::{for_openapi_v2, for_openapi_v3};
 use crate::schema::{self, Field, Form, Kind, ListType, MergeRules, Message, Shape};
 
 const DELETE_OPTIONS: &str = "k8s.io.apimachinery.pkg.apis.meta.v1.DeleteOptions";
@@ -121,7 +121,10 @@ impl Schemas {
         let selectable = &published.resource.selectable;
         if !selectable.is_empty() {
             let fields = selectable.iter().map(|field| json!({"fieldPath": field}));
-            object.insert("x-kubernetes-selectable-fields".to_owned(), fields.collect());
+            object.insert(
+                "x-kubernetes-selectable-fields".to_owned(),
+                fields.collect(),
+            );
         }
         let name = component_of_kind(group, version, kind);
         let mut list = Map::new();
@@ -133,7 +136,10 @@ impl Schemas {
         );
         complete(&mut list, list_meta, (group, version, list_kind));
         let list_name = component_of_kind(group, version, list_kind);
-        for (name, schema) in [(list_name, Value::Object(list)), (name, Value::Object(object))] {
+        for (name, schema) in [
+            (list_name, Value::Object(list)),
+            (name, Value::Object(object)),
+        ] {
             if self.seen.insert(name.clone()) {
                 self.ready.push((name, schema));
             }

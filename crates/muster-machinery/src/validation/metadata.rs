@@ -192,13 +192,19 @@ fn finalizer_error(finalizer: &str) -> Option<FieldError> {
     if let Some(problem) = qualified_name_problems(finalizer).into_iter().next() {
         return Some(FieldError::invalid(PATH, finalizer.into(), problem));
     }
-    (!is_finalizer(finalizer)).then(|| {
-        FieldError::invalid(
-            PATH,
-            finalizer.into(),
-            "name is neither a standard finalizer name nor is it fully qualified",
-        )
-    })
+    (!is_finalizer(finalizer))
+        .then(|| FieldError::invalid(PATH, finalizer.into(), UNQUALIFIED_FINALIZER))
+}
+
+const UNQUALIFIED_FINALIZER: &str =
+    "name is neither a standard finalizer name nor is it fully qualified";
+
+/// Leaves out what only built-in kinds demand of their metadata: finalizers of definitions and custom resources need no
+/// prefix.
+#[must_use]
+pub fn without_rules_of_built_in_kinds(mut errors: Vec<FieldError>) -> Vec<FieldError> {
+    errors.retain(|error| error.detail != UNQUALIFIED_FINALIZER);
+    errors
 }
 
 /// Checks the metadata of a changed object against the old one.

@@ -70,7 +70,11 @@ fn webhook(hook: &Value, path: &str, mutating: bool, errors: &mut Vec<FieldError
         ));
     }
     let timeout = at(hook, &["timeoutSeconds"]);
-    if !timeout.is_null() && !timeout.as_i64().is_some_and(|time| (1..=30).contains(&time)) {
+    if !timeout.is_null()
+        && !timeout
+            .as_i64()
+            .is_some_and(|time| (1..=30).contains(&time))
+    {
         errors.push(FieldError::invalid(
             format!("{path}.timeoutSeconds"),
             timeout.clone(),
@@ -81,10 +85,18 @@ fn webhook(hook: &Value, path: &str, mutating: bool, errors: &mut Vec<FieldError
         let selector = at(hook, &[field]);
         if let Err(error) = LabelSelector::from_object(Some(selector)) {
             let field = format!("{path}.{field}");
-            errors.push(FieldError::invalid(field, selector.clone(), error.to_string()));
+            errors.push(FieldError::invalid(
+                field,
+                selector.clone(),
+                error.to_string(),
+            ));
         }
     }
-    client(at(hook, &["clientConfig"]), &format!("{path}.clientConfig"), errors);
+    client(
+        at(hook, &["clientConfig"]),
+        &format!("{path}.clientConfig"),
+        errors,
+    );
     versions(hook, &format!("{path}.admissionReviewVersions"), errors);
 }
 
@@ -118,17 +130,31 @@ fn rule(rule: &Value, path: &str, errors: &mut Vec<FieldError>) {
         }
     }
     for (index, operation) in meta::items(rule, &["operations"]).iter().enumerate() {
-        if !operation.as_str().is_some_and(|one| OPERATIONS.contains(&one)) {
+        if !operation
+            .as_str()
+            .is_some_and(|one| OPERATIONS.contains(&one))
+        {
             let at = format!("{path}.operations[{index}]");
-            errors.push(FieldError::not_supported(at, operation.clone(), &OPERATIONS));
+            errors.push(FieldError::not_supported(
+                at,
+                operation.clone(),
+                &OPERATIONS,
+            ));
         }
     }
     for (index, version) in meta::items(rule, &["apiVersions"]).iter().enumerate() {
         if version == "" {
-            errors.push(FieldError::required(format!("{path}.apiVersions[{index}]"), ""));
+            errors.push(FieldError::required(
+                format!("{path}.apiVersions[{index}]"),
+                "",
+            ));
         }
     }
-    resources(meta::items(rule, &["resources"]), &format!("{path}.resources"), errors);
+    resources(
+        meta::items(rule, &["resources"]),
+        &format!("{path}.resources"),
+        errors,
+    );
     let scope = at(rule, &["scope"]);
     if !scope.is_null() && !scope.as_str().is_some_and(|scope| SCOPES.contains(&scope)) {
         let at = format!("{path}.scope");
@@ -211,7 +237,10 @@ fn url(url: &str, path: &str, errors: &mut Vec<FieldError>) {
     };
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     if scheme != "https" {
-        invalid(scheme, format!("'https' is the only allowed URL scheme{FORM}"));
+        invalid(
+            scheme,
+            format!("'https' is the only allowed URL scheme{FORM}"),
+        );
     }
     let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -221,13 +250,22 @@ fn url(url: &str, path: &str, errors: &mut Vec<FieldError>) {
         invalid(host, format!("host must be specified{FORM}"));
     }
     if !user.is_empty() {
-        invalid(user, "user information is not permitted in the URL".to_owned());
+        invalid(
+            user,
+            "user information is not permitted in the URL".to_owned(),
+        );
     }
     if !fragment.is_empty() {
-        invalid(fragment, "fragments are not permitted in the URL".to_owned());
+        invalid(
+            fragment,
+            "fragments are not permitted in the URL".to_owned(),
+        );
     }
     if !query.is_empty() {
-        invalid(query, "query parameters are not permitted in the URL".to_owned());
+        invalid(
+            query,
+            "query parameters are not permitted in the URL".to_owned(),
+        );
     }
 }
 
@@ -238,9 +276,17 @@ fn service(service: &Value, path: &str, errors: &mut Vec<FieldError>) {
         }
     }
     let port = at(service, &["port"]);
-    if !port.is_null() && !port.as_i64().is_some_and(|port| (1..=65535).contains(&port)) {
+    if !port.is_null()
+        && !port
+            .as_i64()
+            .is_some_and(|port| (1..=65535).contains(&port))
+    {
         let detail = "port is not valid: must be between 1 and 65535, inclusive";
-        errors.push(FieldError::invalid(format!("{path}.port"), port.clone(), detail));
+        errors.push(FieldError::invalid(
+            format!("{path}.port"),
+            port.clone(),
+            detail,
+        ));
     }
     let url_path = meta::str_at(service, &["path"]).unwrap_or("");
     if matches!(url_path, "" | "/") {
@@ -280,7 +326,11 @@ fn versions(hook: &Value, path: &str, errors: &mut Vec<FieldError>) {
         let text = version.as_str().unwrap_or("");
         let at = format!("{path}[{index}]");
         if !seen.insert(text) {
-            errors.push(FieldError::invalid(at, version.clone(), "duplicate version"));
+            errors.push(FieldError::invalid(
+                at,
+                version.clone(),
+                "duplicate version",
+            ));
             continue;
         }
         for problem in rfc1035_label_problems(text) {
@@ -320,25 +370,74 @@ mod tests {
     fn a_usual_configuration_is_accepted() {
         let mut service = hook();
         service["name"] = "b.example.com".into();
-        service["clientConfig"] = json!({"service": {"name": "s", "namespace": "n", "path": "/a/b/", "port": 443}});
+        service["clientConfig"] =
+            json!({"service": {"name": "s", "namespace": "n", "path": "/a/b/", "port": 443}});
         assert_eq!(told(json!([hook(), service])), [""; 0]);
     }
 
     #[test]
     fn each_mistake_is_named() {
         for (field, value, expected) in [
-            ("name", json!("short"), "webhooks[0].name: Invalid value: \"short\": should be a domain with at least three segments separated by dots"),
-            ("sideEffects", Value::Null, "webhooks[0].sideEffects: Required value: must specify one of None, NoneOnDryRun"),
-            ("sideEffects", json!("Some"), "webhooks[0].sideEffects: Unsupported value: \"Some\": supported values: \"None\", \"NoneOnDryRun\""),
-            ("timeoutSeconds", json!(31), "webhooks[0].timeoutSeconds: Invalid value: 31: the timeout value must be between 1 and 30 seconds"),
-            ("admissionReviewVersions", json!(["v2"]), "webhooks[0].admissionReviewVersions: Invalid value: [\"v2\"]: must include at least one of v1, v1beta1"),
-            ("clientConfig", json!({}), "webhooks[0].clientConfig: Required value: exactly one of url or service is required"),
-            ("clientConfig", json!({"url": "http://a/"}), "webhooks[0].clientConfig.url: Invalid value: \"http\": 'https' is the only allowed URL scheme; desired format: https://host[/path]"),
-            ("clientConfig", json!({"url": "https://a/?b=c"}), "webhooks[0].clientConfig.url: Invalid value: \"b=c\": query parameters are not permitted in the URL"),
-            ("clientConfig", json!({"service": {"name": "s", "namespace": "n", "path": "a"}}), "webhooks[0].clientConfig.service.path: Invalid value: \"a\": must start with a '/'"),
-            ("rules", json!([{"operations": ["*", "CREATE"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*"]}]), "webhooks[0].rules[0].operations: Invalid value: [\"*\",\"CREATE\"]: if '*' is present, must not specify other operations"),
-            ("rules", json!([{"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*", "pods"]}]), "webhooks[0].rules[0].resources: Invalid value: [\"*\",\"pods\"]: if '*' is present, must not specify other resources without subresources"),
-            ("matchConditions", json!([{"name": "c", "expression": "true"}]), "webhooks[0].matchConditions: Forbidden: this server evaluates no CEL expressions, and a condition that is not evaluated must not be ignored"),
+            (
+                "name",
+                json!("short"),
+                "webhooks[0].name: Invalid value: \"short\": should be a domain with at least three segments separated by dots",
+            ),
+            (
+                "sideEffects",
+                Value::Null,
+                "webhooks[0].sideEffects: Required value: must specify one of None, NoneOnDryRun",
+            ),
+            (
+                "sideEffects",
+                json!("Some"),
+                "webhooks[0].sideEffects: Unsupported value: \"Some\": supported values: \"None\", \"NoneOnDryRun\"",
+            ),
+            (
+                "timeoutSeconds",
+                json!(31),
+                "webhooks[0].timeoutSeconds: Invalid value: 31: the timeout value must be between 1 and 30 seconds",
+            ),
+            (
+                "admissionReviewVersions",
+                json!(["v2"]),
+                "webhooks[0].admissionReviewVersions: Invalid value: [\"v2\"]: must include at least one of v1, v1beta1",
+            ),
+            (
+                "clientConfig",
+                json!({}),
+                "webhooks[0].clientConfig: Required value: exactly one of url or service is required",
+            ),
+            (
+                "clientConfig",
+                json!({"url": "http://a/"}),
+                "webhooks[0].clientConfig.url: Invalid value: \"http\": 'https' is the only allowed URL scheme; desired format: https://host[/path]",
+            ),
+            (
+                "clientConfig",
+                json!({"url": "https://a/?b=c"}),
+                "webhooks[0].clientConfig.url: Invalid value: \"b=c\": query parameters are not permitted in the URL",
+            ),
+            (
+                "clientConfig",
+                json!({"service": {"name": "s", "namespace": "n", "path": "a"}}),
+                "webhooks[0].clientConfig.service.path: Invalid value: \"a\": must start with a '/'",
+            ),
+            (
+                "rules",
+                json!([{"operations": ["*", "CREATE"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*"]}]),
+                "webhooks[0].rules[0].operations: Invalid value: [\"*\",\"CREATE\"]: if '*' is present, must not specify other operations",
+            ),
+            (
+                "rules",
+                json!([{"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*", "pods"]}]),
+                "webhooks[0].rules[0].resources: Invalid value: [\"*\",\"pods\"]: if '*' is present, must not specify other resources without subresources",
+            ),
+            (
+                "matchConditions",
+                json!([{"name": "c", "expression": "true"}]),
+                "webhooks[0].matchConditions: Forbidden: this server evaluates no CEL expressions, and a condition that is not evaluated must not be ignored",
+            ),
         ] {
             let mut hook = hook();
             hook[field] = value;
