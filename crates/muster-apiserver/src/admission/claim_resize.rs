@@ -51,7 +51,6 @@ fn class(claim: &Value) -> &str {
 mod tests {
     use serde_json::json;
 
-    use super::*;
     use crate::admission::harness::{Bench, namespace};
 
     #[test]

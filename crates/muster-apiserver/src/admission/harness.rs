@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use muster_machinery::{
     resources::{self, Resource},
     status::Status,
@@ -84,7 +83,6 @@ impl Bench {
             sub,
             options,
             notes: &self.notes,
-            now: Timestamp::UNIX_EPOCH,
         };
         let admitted = async {
             match (object.as_mut(), old.as_ref()) {

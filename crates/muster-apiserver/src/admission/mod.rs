@@ -5,6 +5,7 @@
 //! Refuses to know: storage, wire formats, and the checks that look at one object alone (validation does
 //! those). Denials are Kubernetes' words, as clients match on them.
 
+mod cel_policies;
 mod certificates;
 mod claim_resize;
 mod class_defaults;
@@ -24,7 +25,6 @@ mod webhook;
 
 use std::{sync::Arc, time::Instant};
 
-use jiff::Timestamp;
 use muster_machinery::{
     gvk::GroupResource,
     meta,
@@ -51,8 +51,6 @@ pub(crate) enum Operation {
     Update,
     /// It is removed.
     Delete,
-    /// A stream to it is opened (`exec`, `proxy`, …).
-    Connect,
 }
 
 impl Operation {
@@ -62,7 +60,6 @@ impl Operation {
             Self::Create => "CREATE",
             Self::Update => "UPDATE",
             Self::Delete => "DELETE",
-            Self::Connect => "CONNECT",
         }
     }
 }
@@ -86,8 +83,6 @@ pub(crate) struct AdmissionRequest<'a> {
     pub(crate) options: AdmissionOptions<'a>,
     /// Warnings and remarks for the audit log go here.
     pub(crate) notes: &'a Notes,
-    /// The time of the request.
-    pub(crate) now: Timestamp,
 }
 
 /// The options of a write, of either sort.
@@ -360,6 +355,7 @@ impl Admission {
     fn ask_plugins(&self, request: &Judged<'_>) -> Admitted {
         let (reader, authorizer) = (self.reader.as_ref(), self.authorizer.as_ref());
         may_create(authorizer, request)?;
+        cel_policies::warn(request);
         let timed = |name, plugin: &mut dyn FnMut() -> Admitted| {
             self.timed(Phase::Validate, name, request.operation, plugin)
         };
@@ -441,7 +437,6 @@ pub(crate) struct Judged<'a> {
     pub(crate) object: Option<&'a Value>,
     pub(crate) old: Option<&'a Value>,
     pub(crate) notes: &'a Notes,
-    pub(crate) dry_run: bool,
 }
 
 impl<'a> Judged<'a> {
@@ -457,7 +452,6 @@ impl<'a> Judged<'a> {
             object,
             old,
             notes: request.notes,
-            dry_run: request.options.dry_run(),
         }
     }
 

@@ -173,6 +173,5 @@ pub(super) fn admission_request<'a>(
         sub: call.sub,
         options,
         notes: call.notes,
-        now: call.now,
     }
 }

@@ -5,8 +5,7 @@
 use muster_machinery::{meta, status::Status};
 use serde_json::Value;
 
-use super::{Call, DeleteOptions, Refusal, Registry, WriteOptions, strategy, value_of};
-use crate::request::{ObjectReader, ResourceRequest};
+use super::{Call, Refusal, Registry, WriteOptions, strategy, value_of};
 
 impl Registry {
     /// Puts a pod on a node.

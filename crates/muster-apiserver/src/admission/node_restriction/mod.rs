@@ -58,7 +58,7 @@ fn own_node(node: &str, request: &Judged<'_>) -> Admitted {
     match request.operation {
         Operation::Create => new_node(node, new, request),
         Operation::Update => changed_node(node, new, old, request),
-        Operation::Delete | Operation::Connect => Ok(()),
+        Operation::Delete => Ok(()),
     }
 }
 
@@ -160,7 +160,7 @@ fn resource_slice(node: &str, request: &Judged<'_>) -> Admitted {
     let (verb, slice) = match request.operation {
         Operation::Create => ("create", request.object),
         Operation::Delete => ("delete", request.old),
-        Operation::Update | Operation::Connect => return Ok(()),
+        Operation::Update => return Ok(()),
     };
     let of = slice.and_then(|slice| str_at(slice, &["spec", "nodeName"]));
     if of == Some(node) {

@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-use super::*;
 use crate::admission::harness::{Bench, account};
 
 fn namespace(labels: Value) -> Value {
