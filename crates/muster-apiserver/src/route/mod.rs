@@ -129,6 +129,10 @@ impl Router {
     /// Answers a request.
     pub(crate) async fn route(&self, request: Authorised) -> Result<Response, Refusal> {
         if request.info.resource.is_some() {
+            // No route upstream takes this method, though its right is that of `get`.
+            if request.method == Method::HEAD {
+                return Err(Status::method_not_allowed().into());
+            }
             return self.resource(request).await;
         }
         self.system.serve(&request)

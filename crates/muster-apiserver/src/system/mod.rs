@@ -67,16 +67,23 @@ const PATHS: [&str; 15] = [
 impl SystemEndpoints {
     /// Answers a request on a system path.
     pub(crate) fn serve(&self, request: &Authorised) -> Result<Response, Refusal> {
-        if !matches!(request.method, Method::GET | Method::HEAD) {
-            return Err(Status::method_not_allowed().into());
-        }
         let path = request.info.path.as_str();
         let trimmed = path.trim_end_matches('/');
         let segments: Vec<&str> = trimmed.split('/').skip(1).collect();
+        // Health is asked for by any method, other documents are read, and only those of the API in no other way.
+        let is_health = matches!(segments.as_slice(), ["healthz" | "livez" | "readyz", ..]);
+        let is_api = matches!(segments.as_slice(), ["api" | "apis" | "version", ..]);
+        let is_read = request.method == Method::GET || (request.method == Method::HEAD && !is_api);
+        if !is_read && !is_health {
+            return Err(Status::method_not_allowed().into());
+        }
         match segments.as_slice() {
             [] => Ok(json_response(&self.paths())),
             ["healthz" | "livez" | "readyz", ..] => Ok(self.health.serve(trimmed, request.query())),
-            ["version"] => Ok(version()),
+            ["version"] => {
+                request.negotiated(false)?;
+                Ok(version())
+            }
             ["metrics"] => Ok(self.metrics.serve()),
             ["api" | "apis", rest @ ..] => self.discover(request, segments[0], rest),
             ["openapi", rest @ ..] => openapi::serve(&self.swagger, &self.catalogue, request, rest),
@@ -88,13 +95,15 @@ impl SystemEndpoints {
                 let keys = self.authenticator.issuer().key_set();
                 Ok(for_caches("application/jwk-set+json", keys.to_string()))
             }
-            _ => Err(Status::unknown_resource().into()),
+            _ => Ok(no_page()),
         }
     }
 
     fn paths(&self) -> Value {
         let documents = self.catalogue.documents();
-        let groups = documents.group_names().map(|group| format!("/apis/{group}"));
+        let groups = documents
+            .group_names()
+            .map(|group| format!("/apis/{group}"));
         let mut paths: Vec<String> = PATHS
             .iter()
             .map(|path| (*path).to_owned())
@@ -127,9 +136,10 @@ impl SystemEndpoints {
                     .ok_or_else(unknown)?,
             ),
             ("apis", []) => document(negotiated, &documents.api_group_list()),
-            ("apis", [group]) => {
-                document(negotiated, &documents.api_group(group).ok_or_else(unknown)?)
-            }
+            ("apis", [group]) => match documents.api_group(group) {
+                Some(found) => document(negotiated, &found),
+                None => Ok(no_page()),
+            },
             ("apis", [group, version]) => {
                 let list = documents
                     .api_resource_list(group, version)
@@ -139,6 +149,13 @@ impl SystemEndpoints {
             _ => Err(unknown()),
         }
     }
+}
+
+/// What there is at a path that is none of ours: Go's page, as upstream has it.
+fn no_page() -> Response {
+    let mut response = bytes_response("text/plain; charset=utf-8", "404 page not found\n");
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    response
 }
 
 fn version() -> Response {

@@ -181,8 +181,31 @@ async fn representations_and_methods_that_there_are_not_are_refused_by_their_own
             assert!(!answer.headers.contains_key("access-control-allow-origin"));
         }
     }
-    let answer = admin.call(Method::HEAD, CONFIG_MAPS, &[], "").await;
-    assert_eq!((answer.code.as_u16(), answer.bytes.len()), (200, 0));
+    for (path, code) in [
+        (CONFIG_MAPS, 405),
+        ("/version", 405),
+        ("/healthz", 200),
+        ("/openid/v1/jwks", 200),
+    ] {
+        let answer = admin.call(Method::HEAD, path, &[], "").await;
+        assert_eq!(
+            (answer.code.as_u16(), answer.bytes.len()),
+            (code, 0),
+            "{path}"
+        );
+    }
+    assert_eq!(
+        admin.call(Method::POST, "/healthz", &[], "").await.text(),
+        "ok"
+    );
+    assert_eq!(admin.get_as("/version", "image/png").await.code, 406);
+    for path in ["/nowhere", "/apis/nowhere", "//version"] {
+        let answer = admin.get(path).await;
+        assert_eq!(
+            (answer.code.as_u16(), answer.text().as_str()),
+            (404, "404 page not found\n")
+        );
+    }
 }
 
 #[tokio::test]

@@ -106,3 +106,52 @@ async fn rude_connections_are_ended_and_others_do_not_notice() {
     let good = connect(&cluster.server, true, b"http/1.1").await;
     assert_eq!(get_http1(good, "/readyz").await.status(), 200);
 }
+
+#[tokio::test]
+async fn what_is_under_way_ends_well_when_the_server_stops() {
+    let cluster = Cluster::start().await;
+    let address = cluster.server.local_addrs()[0];
+    // A request whose body is still on its way.
+    let wire = connect(&cluster.server, true, b"http/1.1").await;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(wire))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let (body, feed) = futures::channel::mpsc::unbounded::<Bytes>();
+    let feed = (body, feed);
+    let stream = futures::StreamExt::map(feed.1, |bytes| {
+        Ok::<_, std::convert::Infallible>(http_body::Frame::data(bytes))
+    });
+    let request = Request::post(crate::harness::CONFIG_MAPS)
+        .header("host", "x")
+        .header("content-type", "application/json")
+        .body(http_body_util::StreamBody::new(stream))
+        .unwrap();
+    feed.0.unbounded_send("{\"metadata\":".into()).unwrap();
+    let answer = tokio::spawn(sender.send_request(request));
+    // An idle HTTP/2 connection.
+    let wire = connect(&cluster.server, true, b"h2").await;
+    let (idle, connection) = hyper::client::conn::http2::handshake::<_, _, Full<Bytes>>(
+        TokioExecutor::new(),
+        TokioIo::new(wire),
+    )
+    .await
+    .unwrap();
+    let idle_ended = tokio::spawn(connection);
+    crate::dial::until("the request is being worked on", || async {
+        let metrics = cluster.admin().get("/metrics").await.text();
+        metrics.contains("apiserver_current_inflight_requests{request_kind=\"mutating\"} 1")
+    })
+    .await;
+
+    let stopping = tokio::spawn(cluster.server.shutdown());
+    idle_ended.await.unwrap().unwrap();
+    drop(idle);
+    assert!(TcpStream::connect(address).await.is_err());
+    feed.0
+        .unbounded_send("{\"name\":\"late\"}}".into())
+        .unwrap();
+    drop(feed.0);
+    assert_eq!(answer.await.unwrap().unwrap().status(), 201);
+    stopping.await.unwrap();
+}
