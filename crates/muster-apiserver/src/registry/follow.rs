@@ -169,7 +169,9 @@ impl Registry {
             bookmarks: options.bookmarks,
             ends_at,
             timer: Box::pin(tokio::time::sleep_until(next_tick(now, ends_at))),
-            stop: call.custom.map_or_else(|| self.stop.clone(), CustomVersion::gone),
+            stop: call
+                .custom
+                .map_or_else(|| self.stop.clone(), CustomVersion::gone),
             is_stopping: false,
             ended: false,
         }
@@ -319,7 +321,8 @@ impl Follower {
     fn bookmark(&mut self) -> Option<Frame> {
         let published = self.cache.revision();
         let revision = self.source.told(published)?;
-        // A watch may have been asked for from a future that is not here yet.
+        // A watch may have been asked for from a future that is not here yet, and changes are told a moment before
+        // they are published: a bookmark must never lead back.
         if !self.bookmarks || revision < self.after {
             return None;
         }
@@ -334,7 +337,11 @@ impl Follower {
     fn frame_of(&mut self, delivery: Arc<Delivery>) -> Option<Frame> {
         let event = delivery.event();
         let elsewhere = |own: &str| event.object.namespace() != Some(own);
-        if event.revision() <= self.after || self.namespace.as_deref().is_some_and(elsewhere) {
+        if event.revision() <= self.after {
+            return None;
+        }
+        self.after = event.revision();
+        if self.namespace.as_deref().is_some_and(elsewhere) {
             return None;
         }
         let was = event

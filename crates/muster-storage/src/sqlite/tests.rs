@@ -418,3 +418,47 @@ async fn dropping_the_store_keeps_what_was_put_into_the_queue() {
     let store = SqliteStore::open(&path).unwrap();
     assert_eq!(store.current_revision(), Revision(100));
 }
+
+/// A day of renewals in small: writers go on while history is forgotten again and again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_steady_writes_and_compactions_the_file_stays_small() {
+    const KEYS: usize = 20;
+    const ROUNDS: usize = 12;
+    let folder = folder();
+    let path = folder.path().join("store.db");
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&path).unwrap());
+    let renewals = (0..KEYS).map(|key| {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            let key = format!("lease-{key}");
+            let mut last = store.create(&key, text("first")).await.unwrap();
+            for _ in 0..ROUNDS * 20 {
+                let value = Bytes::from(vec![b'x'; 4096]);
+                last = store.update(&key, value, last).await.unwrap();
+            }
+        })
+    });
+    let renewals = join_all(renewals.collect::<Vec<_>>());
+    let compactions = async {
+        for round in 1..=ROUNDS {
+            let reached = Revision((round * KEYS * 15) as u64);
+            let mut progress = store.watch("", store.current_revision()).unwrap();
+            while store.current_revision() < reached {
+                progress.next().await.unwrap().unwrap();
+            }
+            store.compact(store.current_revision()).await.unwrap();
+        }
+    };
+    let (renewed, ()) = tokio::join!(renewals, compactions);
+    for renewal in renewed {
+        renewal.unwrap();
+    }
+    store.compact(store.current_revision()).await.unwrap();
+
+    let written = KEYS * ROUNDS * 20 * 4096;
+    let size = |path: &Path| fs::metadata(path).unwrap().len() as usize;
+    let kept = size(&path) + size(&companion(&path, "-wal"));
+    assert!(kept < written / 20, "{kept} bytes of {written}");
+    let page = store.list("lease-", None, None, 0).await.unwrap();
+    assert_eq!(page.items.len(), KEYS);
+}

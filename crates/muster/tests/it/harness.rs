@@ -90,6 +90,17 @@ impl TestServer {
         }
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.as_ref().expect("a running server").id()
+    }
+
+    /// Waits until the server has ended by itself.
+    pub(crate) fn wait(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.wait().unwrap();
+        }
+    }
+
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
