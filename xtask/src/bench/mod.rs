@@ -1,0 +1,71 @@
+//! `cargo xtask bench`: builds the release binary and measures it, printing ratios.
+//!
+//! It knows the limits that the project owes (the table in ARCHITECTURE.md); tests never time.
+
+mod api;
+mod join;
+mod load;
+mod peer;
+mod process;
+mod report;
+mod target;
+
+use std::process::Command;
+
+use anyhow::{Result, bail};
+use clap::{Args, Subcommand};
+
+use crate::command;
+
+/// Which benchmark.
+#[derive(Args)]
+pub(crate) struct Bench {
+    #[command(subcommand)]
+    kind: Kind,
+}
+
+#[derive(Subcommand)]
+enum Kind {
+    /// N simulated nodes join: joins/s, latencies, the server's memory and start-up time.
+    Join(join::Join),
+    /// The API: reads, writes, watches, leases and long lists, beside a peer where there is one.
+    Api(api::Api),
+}
+
+/// Runs the benchmark.
+///
+/// # Errors
+/// When something cannot be built, started or measured. A missed limit is printed, not an error.
+pub(crate) fn run(bench: &Bench) -> Result<()> {
+    match &bench.kind {
+        Kind::Join(join) => {
+            build("muster")?;
+            join::run(join)
+        }
+        // A driver without optimisation would measure itself.
+        Kind::Api(_) if cfg!(debug_assertions) => {
+            build("muster")?;
+            build("xtask")?;
+            again()
+        }
+        Kind::Api(api) => api::run(api),
+    }
+}
+
+fn build(package: &str) -> Result<()> {
+    command::run(
+        "cargo",
+        &["build", "--release", "--locked", "--package", package],
+    )
+}
+
+/// The same arguments for the release build of this program.
+fn again() -> Result<()> {
+    let status = Command::new(process::binary().with_file_name("xtask"))
+        .args(std::env::args_os().skip(1))
+        .status()?;
+    if !status.success() {
+        bail!("the benchmark failed: {status}");
+    }
+    Ok(())
+}
