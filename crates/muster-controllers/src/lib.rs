@@ -17,8 +17,10 @@ mod manager;
 mod namespace;
 mod namespace_defaults;
 mod node_lifecycle;
+mod resource_quota;
 mod resources;
 mod role_aggregation;
+mod storage_protection;
 mod token_secrets;
 
 pub use certificates::{Approval, CertificateSettings, Decision, Facts};

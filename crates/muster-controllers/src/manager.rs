@@ -3,7 +3,10 @@
 use crate::certificates::{self, CertificateSettings};
 use crate::node_lifecycle::{self, NodeLifecycleSettings};
 use crate::token_secrets::{self, TokenSigner};
-use crate::{bootstrap_tokens, garbage, namespace, namespace_defaults, role_aggregation};
+use crate::{
+    bootstrap_tokens, garbage, namespace, namespace_defaults, resource_quota, role_aggregation,
+    storage_protection,
+};
 use kube::Client;
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,6 +73,14 @@ impl Controllers {
         let of = client.clone();
         tasks.spawn(keep_running("role-aggregation", move || {
             role_aggregation::run(of.clone())
+        }));
+        let of = client.clone();
+        tasks.spawn(keep_running("storage-protection", move || {
+            storage_protection::run(of.clone())
+        }));
+        let of = client.clone();
+        tasks.spawn(keep_running("resource-quota", move || {
+            resource_quota::run(of.clone())
         }));
         tasks.spawn(keep_running("garbage", move || {
             garbage::run(client.clone())

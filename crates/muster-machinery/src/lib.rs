@@ -6,12 +6,13 @@
 //! * What an object is: [`meta`], [`gvk`], [`quantity`], [`protobuf`] (its other form on the wire),
 //!   [`conversion`] (its other name).
 //! * What becomes of it: [`defaulting`], [`field_validation`], [`validation`], [`patch`], [`apply`].
-//! * What others bring along: [`crd`].
+//! * What others bring along: [`crd`], with rules in a language of their own, [`cel`].
 //! * What is answered: [`status`], [`table`], [`selector`].
 //!
 //! Refuses to know sockets, clocks, files and randomness: time and names come in as arguments.
 
 pub mod apply;
+pub mod cel;
 pub mod conversion;
 pub mod crd;
 pub mod defaulting;
@@ -25,6 +26,7 @@ pub mod openapi;
 pub mod patch;
 pub mod protobuf;
 pub mod quantity;
+pub mod quota;
 pub mod resources;
 pub mod rfc3339;
 pub mod schema;

@@ -8,9 +8,15 @@ use super::{Judged, Operation};
 const GROUP: &str = "admissionregistration.k8s.io";
 const RESOURCES: [(&str, &str); 4] = [
     ("validatingadmissionpolicies", "ValidatingAdmissionPolicy"),
-    ("validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding"),
+    (
+        "validatingadmissionpolicybindings",
+        "ValidatingAdmissionPolicyBinding",
+    ),
     ("mutatingadmissionpolicies", "MutatingAdmissionPolicy"),
-    ("mutatingadmissionpolicybindings", "MutatingAdmissionPolicyBinding"),
+    (
+        "mutatingadmissionpolicybindings",
+        "MutatingAdmissionPolicyBinding",
+    ),
 ];
 
 pub(super) fn warn(request: &Judged<'_>) {
@@ -41,7 +47,9 @@ mod tests {
         let warnings = bench.warnings();
         assert_eq!(
             warnings,
-            ["this server evaluates no CEL expressions: the ValidatingAdmissionPolicy is stored and has no effect"]
+            [
+                "this server evaluates no CEL expressions: the ValidatingAdmissionPolicy is stored and has no effect"
+            ]
         );
     }
 }

@@ -5,13 +5,14 @@
 
 use std::fmt::Write as _;
 
-use muster_machinery::{meta, quantity::Quantity};
+use muster_machinery::{
+    meta,
+    quantity::Quantity,
+    quota::{Amounts, amounts, of_pod},
+};
 use serde_json::{Map, Value};
 
-use super::{
-    AdmissionRequest, Admitted, Judged, Operation,
-    resource_lists::{Amounts, amounts, of_pod},
-};
+use super::{AdmissionRequest, Admitted, Judged, Operation};
 use crate::request::ObjectReader;
 
 const ANNOTATION: &str = "kubernetes.io/limit-ranger";

@@ -18,9 +18,9 @@ mod owner_references;
 mod pod_defaults;
 mod pod_security;
 mod priority;
-mod resource_lists;
 mod runtime_class;
 mod service_account;
+mod storage_protection;
 mod webhook;
 
 use std::{sync::Arc, time::Instant};
@@ -285,6 +285,10 @@ impl Admission {
                 Ok(())
             })?;
         }
+        timed("StorageObjectInUseProtection", &mut || {
+            storage_protection::protect(request, object);
+            Ok(())
+        })?;
         if creates("networking.k8s.io", "ingresses") {
             timed("DefaultIngressClass", &mut || {
                 class_defaults::ingress(reader, object);

@@ -117,7 +117,8 @@ impl Registry {
             let (group, kind) = (&call.resource.group, &call.resource.kind);
             return Err(Status::invalid(group, kind, meta::name(object), &errors).into());
         }
-        self.admission.judge(request, Some(object), None).await
+        self.admission.judge(request, Some(object), None).await?;
+        self.charge(call, request, object, None).await
     }
 
     /// Addresses and ports given out for a service need no more remembering: it is stored or refused.

@@ -19,6 +19,7 @@ mod metadata;
 mod options;
 mod ownership;
 mod patch;
+mod quota;
 mod scale;
 mod select;
 mod strategy;

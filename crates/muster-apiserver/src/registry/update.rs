@@ -159,7 +159,10 @@ impl Registry {
         }
         match call.sub_name() {
             "scale" => self.judge_scale(call, request, new, old).await,
-            _ => self.admission.judge(request, Some(new), Some(old)).await,
+            _ => {
+                self.admission.judge(request, Some(new), Some(old)).await?;
+                self.charge(call, request, new, Some(old)).await
+            }
         }
     }
 }

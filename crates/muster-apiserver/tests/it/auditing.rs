@@ -89,16 +89,28 @@ async fn a_write_is_told_of_with_what_was_sent_and_answered() {
     ];
     let body = config_map("c").to_string();
     let path = format!("{CONFIG_MAPS}?fieldManager=me");
-    let made = cluster.admin().call(http::Method::POST, &path, &headers, body).await;
+    let made = cluster
+        .admin()
+        .call(http::Method::POST, &path, &headers, body)
+        .await;
     assert_eq!(made.headers["audit-id"], "mine");
     let told = trail(&folder, "mine", "ResponseComplete").await;
-    let stages: Vec<_> = told.iter().map(|event| event["stage"].as_str().unwrap()).collect();
+    let stages: Vec<_> = told
+        .iter()
+        .map(|event| event["stage"].as_str().unwrap())
+        .collect();
     assert_eq!(stages, ["RequestReceived", "ResponseComplete"]);
     assert_eq!(told[0].get("responseStatus"), None);
     let event = &told[1];
-    assert_eq!((&event["kind"], &event["apiVersion"]), (&json!("Event"), &json!("audit.k8s.io/v1")));
+    assert_eq!(
+        (&event["kind"], &event["apiVersion"]),
+        (&json!("Event"), &json!("audit.k8s.io/v1"))
+    );
     assert_eq!(event["level"], "RequestResponse");
-    assert_eq!((&event["requestURI"], &event["verb"]), (&json!(path), &json!("create")));
+    assert_eq!(
+        (&event["requestURI"], &event["verb"]),
+        (&json!(path), &json!("create"))
+    );
     assert_eq!(event["user"]["username"], "admin");
     assert_eq!(event["userAgent"], "kubectl/v1");
     assert_eq!(event["sourceIPs"], json!(["192.0.2.1"]));
@@ -106,10 +118,16 @@ async fn a_write_is_told_of_with_what_was_sent_and_answered() {
         event["objectRef"],
         json!({"resource": "configmaps", "namespace": "default", "name": "c", "apiVersion": "v1"})
     );
-    assert_eq!(event["responseStatus"], json!({"metadata": {}, "code": 201}));
+    assert_eq!(
+        event["responseStatus"],
+        json!({"metadata": {}, "code": 201})
+    );
     assert_eq!(event["requestObject"]["data"], json!({"a": "1"}));
     assert!(event["responseObject"]["metadata"]["uid"].is_string());
-    assert_eq!(event["responseObject"]["metadata"].get("managedFields"), None);
+    assert_eq!(
+        event["responseObject"]["metadata"].get("managedFields"),
+        None
+    );
     assert_eq!(
         event["annotations"],
         json!({"authorization.k8s.io/decision": "allow", "authorization.k8s.io/reason": ""})
@@ -122,12 +140,18 @@ async fn a_write_is_told_of_with_what_was_sent_and_answered() {
 async fn a_secret_stands_in_the_log_by_name_only() {
     let (cluster, folder) = audited().await;
     let secret = json!({"metadata": {"name": "s"}, "stringData": {"password": "hunter2-in-clear"}});
-    let made = cluster.admin().post("/api/v1/namespaces/default/secrets", &secret).await;
+    let made = cluster
+        .admin()
+        .post("/api/v1/namespaces/default/secrets", &secret)
+        .await;
     let id = made.headers["audit-id"].to_str().unwrap().to_owned();
     let told = trail(&folder, &id, "ResponseComplete").await;
     assert_eq!(told[1]["objectRef"]["name"], "s");
     let text = std::fs::read_to_string(log_path(&folder)).unwrap();
-    assert!(!text.contains("hunter2") && !text.contains("aHVudGVyMi"), "{text}");
+    assert!(
+        !text.contains("hunter2") && !text.contains("aHVudGVyMi"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -138,7 +162,10 @@ async fn refusals_are_told_with_their_reason() {
     let id = refused.headers["audit-id"].to_str().unwrap().to_owned();
     let told = trail(&folder, &id, "ResponseComplete").await;
     let event = told.last().unwrap();
-    assert_eq!(event["annotations"]["authorization.k8s.io/decision"], "forbid");
+    assert_eq!(
+        event["annotations"]["authorization.k8s.io/decision"],
+        "forbid"
+    );
     assert_eq!(event["responseStatus"]["code"], 403);
     assert_eq!(event["responseStatus"]["reason"], "Forbidden");
     assert_eq!(event["responseObject"]["kind"], "Status");
@@ -165,7 +192,10 @@ async fn who_acts_as_somebody_else_is_named_beside_them() {
     let (cluster, folder) = audited().await;
     let headers = [("impersonate-user", "alice"), ("audit-id", "acting")];
     let path = format!("{CONFIG_MAPS}/c");
-    cluster.admin().call(http::Method::GET, &path, &headers, "").await;
+    cluster
+        .admin()
+        .call(http::Method::GET, &path, &headers, "")
+        .await;
     let told = trail(&folder, "acting", "ResponseComplete").await;
     let event = told.last().unwrap();
     assert_eq!(event["user"]["username"], "admin");
@@ -177,7 +207,9 @@ async fn a_credential_that_nobody_believes_leaves_a_trace_without_itself() {
     let (cluster, folder) = audited().await;
     let wire = connect(&cluster.server, false, b"http/1.1").await;
     let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(wire)).await.unwrap();
+        hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(wire))
+            .await
+            .unwrap();
     tokio::spawn(connection);
     let request = http::Request::get("/api/v1/nodes")
         .header("host", "x")
@@ -208,15 +240,28 @@ async fn what_the_policy_leaves_out_is_left_out_and_the_end_loses_nothing() {
         before.get(&format!("/api/v1/nodes/n{n}")).await;
     }
     let text = before.get("/metrics").await.text();
-    assert!(text.contains(r#"apiserver_audit_level_total{level="Metadata"} "#), "{text}");
-    assert!(text.contains("apiserver_audit_requests_rejected_total 0"), "{text}");
+    assert!(
+        text.contains(r#"apiserver_audit_level_total{level="Metadata"} "#),
+        "{text}"
+    );
+    assert!(
+        text.contains("apiserver_audit_requests_rejected_total 0"),
+        "{text}"
+    );
     cluster.server.shutdown().await;
     let told = events(&log_path(&folder));
-    let of = |uri: &str| told.iter().filter(|event| event["requestURI"] == uri).count();
+    let of = |uri: &str| {
+        told.iter()
+            .filter(|event| event["requestURI"] == uri)
+            .count()
+    };
     assert_eq!((of("/readyz"), of("/api/v1/nodes/n49")), (0, 2));
     let mode = {
         use std::os::unix::fs::PermissionsExt;
-        std::fs::metadata(log_path(&folder)).unwrap().permissions().mode()
+        std::fs::metadata(log_path(&folder))
+            .unwrap()
+            .permissions()
+            .mode()
     };
     assert_eq!(mode & 0o777, 0o600);
 }

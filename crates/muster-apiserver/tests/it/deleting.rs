@@ -219,7 +219,10 @@ async fn evictions_use_a_budget_up_and_then_have_to_wait() {
         let running = json!({"status": {
             "phase": "Running", "conditions": [{"type": "Ready", "status": "True"}],
         }});
-        admin.merge(&format!("{pods}/{name}/status"), &running).await.ok();
+        admin
+            .merge(&format!("{pods}/{name}/status"), &running)
+            .await
+            .ok();
     }
     let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
     let budget = json!({
@@ -231,14 +234,19 @@ async fn evictions_use_a_budget_up_and_then_have_to_wait() {
         "observedGeneration": made["metadata"]["generation"], "disruptionsAllowed": 2,
         "currentHealthy": 3, "desiredHealthy": 1, "expectedPods": 3,
     }});
-    admin.merge(&format!("{budgets}/b/status"), &status).await.ok();
+    admin
+        .merge(&format!("{budgets}/b/status"), &status)
+        .await
+        .ok();
     let evict = |name: &'static str, dry_run: &'static str| {
         let admin = cluster.admin();
         async move {
             let eviction = json!({
                 "apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name},
             });
-            admin.post(&format!("{pods}/{name}/eviction{dry_run}"), &eviction).await
+            admin
+                .post(&format!("{pods}/{name}/eviction{dry_run}"), &eviction)
+                .await
         }
     };
     assert_eq!(evict("a", "?dryRun=All").await.code, 201);
@@ -251,8 +259,15 @@ async fn evictions_use_a_budget_up_and_then_have_to_wait() {
     let gone = admin.get(&format!("{pods}/a")).await.ok();
     assert!(gone["metadata"]["deletionTimestamp"].is_string());
     let conditions = gone["status"]["conditions"].as_array().unwrap();
-    assert!(conditions.iter().any(|one| one["reason"] == "EvictionByEvictionAPI"));
+    assert!(
+        conditions
+            .iter()
+            .any(|one| one["reason"] == "EvictionByEvictionAPI")
+    );
     let refused = evict("c", "").await;
     assert_eq!(refused.refusal(), (429, "TooManyRequests".to_owned()));
-    assert_eq!(refused.json()["details"]["causes"][0]["reason"], "DisruptionBudget");
+    assert_eq!(
+        refused.json()["details"]["causes"][0]["reason"],
+        "DisruptionBudget"
+    );
 }

@@ -1,7 +1,7 @@
 //! What kubectl hears of admission: webhooks of the cluster's own, the Pod Security Standards; and what the audit log
 //! keeps of it.
 
-use crate::harness::{TestServer, muster};
+use crate::harness::{TestServer, muster, wait_for};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::{SignedDuration, Timestamp};
 use muster_identity::pki::{IssueRequest, SubjectAltNames};
@@ -128,7 +128,10 @@ fn apply(server: &TestServer, name: &str, object: &Value) {
 #[test]
 fn kubectl_hears_what_webhooks_and_standards_say_and_the_audit_log_keeps_it() {
     let files = tempfile::tempdir().unwrap();
-    let (policy, log) = (files.path().join("policy.yaml"), files.path().join("audit.log"));
+    let (policy, log) = (
+        files.path().join("policy.yaml"),
+        files.path().join("audit.log"),
+    );
     fs::write(
         &policy,
         "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: Request\n  users: [kubernetes-admin]\n",
@@ -152,7 +155,10 @@ fn kubectl_hears_what_webhooks_and_standards_say_and_the_audit_log_keeps_it() {
     );
     let made = server.kubectl(&["create", "configmap", "good"]);
     let told = String::from_utf8_lossy(&made.stderr).into_owned();
-    assert!(made.status.success() && told.contains("Warning: it was seen"), "{told}");
+    assert!(
+        made.status.success() && told.contains("Warning: it was seen"),
+        "{told}"
+    );
     let good = server.get(&["configmap", "good"]).unwrap();
     assert_eq!(good["metadata"]["labels"]["seen"], "yes");
     server.kubectl_ok(&["create", "namespace", "strict"]);
@@ -170,7 +176,9 @@ fn kubectl_hears_what_webhooks_and_standards_say_and_the_audit_log_keeps_it() {
     let refused = server.kubectl(&["run", "p", "--image=i", "-n", "strict"]);
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(
-        told.contains("violates PodSecurity \"restricted:latest\": allowPrivilegeEscalation != false"),
+        told.contains(
+            "violates PodSecurity \"restricted:latest\": allowPrivilegeEscalation != false"
+        ),
         "{told}"
     );
 
@@ -178,7 +186,10 @@ fn kubectl_hears_what_webhooks_and_standards_say_and_the_audit_log_keeps_it() {
     assert!(Command::new("kill").arg(pid).status().unwrap().success());
     server.wait();
     let text = fs::read_to_string(&log).unwrap();
-    let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let events: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     let of = |verb: &str, name: &str| {
         events.iter().find(|event| {
             event["verb"] == verb
@@ -191,8 +202,15 @@ fn kubectl_hears_what_webhooks_and_standards_say_and_the_audit_log_keeps_it() {
     let good = of("create", "good").unwrap();
     assert_eq!(good["requestObject"]["kind"], "ConfigMap");
     let remark = &good["annotations"]["mutation.webhook.admission.k8s.io/round_0_index_0"];
-    assert!(remark.as_str().unwrap().contains("\"mutated\":true"), "{good}");
-    assert!(events.iter().all(|event| event["user"]["username"] == "kubernetes-admin"));
+    assert!(
+        remark.as_str().unwrap().contains("\"mutated\":true"),
+        "{good}"
+    );
+    assert!(
+        events
+            .iter()
+            .all(|event| event["user"]["username"] == "kubernetes-admin")
+    );
 }
 
 #[test]
@@ -216,6 +234,42 @@ fn a_policy_that_cannot_be_meant_is_named_before_anything_starts() {
     ]);
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{told}");
-    assert!(told.contains("audit-policy") && told.contains("rules[0].level"), "{told}");
+    assert!(
+        told.contains("audit-policy") && told.contains("rules[0].level"),
+        "{told}"
+    );
     assert!(!data.exists());
+}
+
+#[test]
+fn a_quota_is_counted_used_up_and_given_back() {
+    let server = TestServer::start();
+    server.kubectl_ok(&["create", "namespace", "small"]);
+    let hard = "--hard=configmaps=2,secrets=5";
+    server.kubectl_ok(&["create", "quota", "q", hard, "-n", "small"]);
+    // The namespace's own root certificates are one of the two.
+    let counted = |expected: &str| {
+        wait_for("the quota is counted", || {
+            let quota = server.get(&["quota", "q", "-n", "small"]).unwrap();
+            let used = quota["status"]["used"]["configmaps"].to_string();
+            if used == format!("\"{expected}\"") {
+                Ok(())
+            } else {
+                Err(used)
+            }
+        });
+    };
+    counted("1");
+    server.kubectl_ok(&["create", "configmap", "a", "-n", "small"]);
+    let refused = server.kubectl(&["create", "configmap", "b", "-n", "small"]);
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        told.contains(
+            "exceeded quota: q, requested: configmaps=1, used: configmaps=2, limited: configmaps=2"
+        ),
+        "{told}"
+    );
+    server.kubectl_ok(&["delete", "configmap", "a", "-n", "small"]);
+    counted("1");
+    server.kubectl_ok(&["create", "configmap", "b", "-n", "small"]);
 }
