@@ -40,16 +40,14 @@ pub(crate) struct InflightLimits {
 
 /// A place that a request holds until it is answered.
 #[derive(Debug)]
-pub(crate) enum Place {
-    /// One of a lane.
-    Given(#[expect(dead_code, reason = "it is held, not read")] lane::Place),
-    /// One beside all lanes.
-    Exempt(Exempt),
+pub(crate) struct Place {
+    _given: Option<lane::Place>,
+    _beside: Option<Exempt>,
 }
 
 /// A request that never waits; it is only counted.
 #[derive(Debug)]
-pub(crate) struct Exempt {
+struct Exempt {
     counts: Arc<[AtomicUsize; 2]>,
     which: usize,
 }
@@ -96,7 +94,12 @@ impl InflightLimits {
         from: Option<IpAddr>,
     ) -> Result<Place, Refusal> {
         let lane = match class(user, info) {
-            Class::Exempt => return Ok(Place::Exempt(self.beside(info))),
+            Class::Exempt => {
+                return Ok(Place {
+                    _given: None,
+                    _beside: Some(self.beside(info)),
+                });
+            }
             Class::Vital => &self.vital,
             Class::Reading => &self.reading,
             Class::Writing => &self.writing,
@@ -107,7 +110,11 @@ impl InflightLimits {
             }
             _ => lane.enter(&user.name).await,
         };
-        place.map(Place::Given).map_err(|Full| too_many())
+        let given = place.map_err(|Full| too_many())?;
+        Ok(Place {
+            _given: Some(given),
+            _beside: None,
+        })
     }
 
     fn beside(&self, info: &RequestInfo) -> Exempt {

@@ -24,13 +24,13 @@ pub(super) fn of_self(
     user: &UserInfo,
     deps: &ReviewDeps<'_>,
 ) -> Result<Value, Box<Status>> {
-    let asked = question(body, "SelfSubjectAccessReview", Vec::new())?;
+    let asked = question(body, Vec::new())?;
     Ok(answer(&deps.authorizer.authorize(user, &asked)))
 }
 
 pub(super) fn of_subject(body: &Value, deps: &ReviewDeps<'_>) -> Result<Value, Box<Status>> {
     let (user, errors) = subject(body);
-    let asked = question(body, "SubjectAccessReview", errors)?;
+    let asked = question(body, errors)?;
     Ok(answer(&deps.authorizer.authorize(&user, &asked)))
 }
 
@@ -40,24 +40,19 @@ pub(super) fn of_subject_in(
     deps: &ReviewDeps<'_>,
 ) -> Result<Value, Box<Status>> {
     let (user, mut errors) = subject(body);
-    if given(body, NON_RESOURCE).is_some() {
+    if let Some(path) = given(body, NON_RESOURCE) {
         let why = "disallowed on this kind of request";
-        errors.push(FieldError::invalid(
-            format!("spec.{NON_RESOURCE}"),
-            Value::Null,
-            why,
-        ));
+        let field = format!("spec.{NON_RESOURCE}");
+        errors.push(FieldError::invalid(field, shown_path(path), why));
     }
-    let asked = question(body, "LocalSubjectAccessReview", errors)?;
-    let asked_in = asked
-        .resource
-        .as_ref()
-        .and_then(|resource| resource.namespace.as_deref());
-    if asked_in != namespace {
-        let namespace = namespace.unwrap_or_default();
-        let why = format!("spec.resourceAttributes.namespace must match namespace: {namespace}");
-        return Err(Box::new(Status::bad_request(why)));
+    let wanted = given(body, RESOURCE).and_then(|asked| str_at(asked, &["namespace"]));
+    let wanted = wanted.unwrap_or_default();
+    if given(body, RESOURCE).is_some() && wanted != namespace.unwrap_or_default() {
+        let field = format!("spec.{RESOURCE}.namespace");
+        let why = "must match metadata.namespace";
+        errors.push(FieldError::invalid(field, wanted.into(), why));
     }
+    let asked = question(body, errors)?;
     Ok(answer(&deps.authorizer.authorize(&user, &asked)))
 }
 
@@ -134,13 +129,12 @@ fn subject(body: &Value) -> (UserInfo, Vec<FieldError>) {
 }
 
 /// What the review asks about; `errors` are those found before.
-fn question(
-    body: &Value,
-    kind: &str,
-    mut errors: Vec<FieldError>,
-) -> Result<RequestInfo, Box<Status>> {
+fn question(body: &Value, mut errors: Vec<FieldError>) -> Result<RequestInfo, Box<Status>> {
     let asked = match (given(body, RESOURCE), given(body, NON_RESOURCE)) {
-        (Some(resource), None) => Some(about_resource(resource)),
+        (Some(resource), None) => {
+            check_selectors(resource, &mut errors);
+            Some(about_resource(resource))
+        }
         (None, Some(path)) => Some(about_path(path)),
         (None, None) => {
             let why =
@@ -156,7 +150,7 @@ fn question(
             let why = "cannot be specified in combination with resourceAttributes";
             errors.push(FieldError::invalid(
                 format!("spec.{NON_RESOURCE}"),
-                path.clone(),
+                shown_path(path),
                 why,
             ));
             None
@@ -164,7 +158,37 @@ fn question(
     };
     match asked {
         Some(asked) if errors.is_empty() => Ok(asked),
-        _ => Err(Box::new(Status::invalid(AUTHORIZATION, kind, "", &errors))),
+        // Upstream names no kind here.
+        _ => Err(Box::new(Status::invalid(AUTHORIZATION, "", "", &errors))),
+    }
+}
+
+/// A path and verb as upstream's errors show them.
+fn shown_path(attributes: &Value) -> Value {
+    let text = |field| str_at(attributes, &[field]).unwrap_or_default();
+    json!({"Path": text("path"), "Verb": text("verb")})
+}
+
+/// A selector is given as a text or as requirements.
+fn check_selectors(resource: &Value, errors: &mut Vec<FieldError>) {
+    for selector in ["fieldSelector", "labelSelector"] {
+        let Some(given) = at(resource, &[selector]).filter(|given| !given.is_null()) else {
+            continue;
+        };
+        let field = format!("spec.{RESOURCE}.{selector}");
+        let raw = str_at(given, &["rawSelector"]).unwrap_or_default();
+        let requirements = items(given, &["requirements"]);
+        if raw.is_empty() && requirements.is_empty() {
+            let why = format!("when {field} is specified, requirements or rawSelector is required");
+            errors.push(FieldError::required(format!("{field}.requirements"), why));
+        } else if !raw.is_empty() && !requirements.is_empty() {
+            let why = "may not specified at the same time as requirements";
+            errors.push(FieldError::invalid(
+                format!("{field}.rawSelector"),
+                raw.into(),
+                why,
+            ));
+        }
     }
 }
 

@@ -8,7 +8,7 @@ mod identity;
 
 use jiff::Timestamp;
 use muster_machinery::{gvk::GroupResource, status::Status};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     authn::Authenticator,
@@ -74,6 +74,16 @@ pub fn review(
     let mut answer = body.clone();
     if let Some(answer) = answer.as_object_mut() {
         answer.insert("status".to_owned(), status);
+        let metadata = answer
+            .entry("metadata")
+            .or_insert_with(|| Value::Object(Map::new()));
+        if metadata.is_null() {
+            *metadata = Value::Object(Map::new());
+        }
+        // What was asked is not repeated in the list of rules (upstream builds that answer anew).
+        if info.resource == "selfsubjectrulesreviews" {
+            answer.insert("spec".to_owned(), Value::Object(Map::new()));
+        }
     }
     Ok(answer)
 }

@@ -142,8 +142,9 @@ fn a_local_review_is_about_its_namespace() {
     assert_eq!(
         (refused.code(), refused.message()),
         (
-            400,
-            "spec.resourceAttributes.namespace must match namespace: default"
+            422,
+            ".authorization.k8s.io \"\" is invalid: spec.resourceAttributes.namespace: Invalid value: \"other\": must \
+             match metadata.namespace"
         )
     );
     let path = json!({"nonResourceAttributes": {"path": "/", "verb": "get"}, "user": "u"});
@@ -157,6 +158,12 @@ fn a_local_review_is_about_its_namespace() {
 #[case(SELF, json!({}), "exactly one of nonResourceAttributes or resourceAttributes must be specified")]
 #[case(SELF, json!({"resourceAttributes": {}, "nonResourceAttributes": {}}), "cannot be specified in combination with resourceAttributes")]
 #[case(SUBJECT, json!({"resourceAttributes": {}}), "at least one of user or group must be specified")]
+#[case(SELF, json!({"resourceAttributes": {"labelSelector": {}}}), "requirements or rawSelector is required")]
+#[case(
+    SELF,
+    json!({"resourceAttributes": {"fieldSelector": {"rawSelector": "a=b", "requirements": [{"key": "a"}]}}}),
+    "may not specified at the same time as requirements"
+)]
 fn a_question_that_contradicts_itself_is_invalid(
     #[case] target: &str,
     #[case] spec: Value,

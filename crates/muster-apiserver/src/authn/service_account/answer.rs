@@ -43,7 +43,7 @@ impl TokenIssuer {
             let resource = GroupResource::new("authentication.k8s.io", "TokenRequest");
             return Err(Box::new(Status::conflict_because(resource, name, &why)));
         }
-        let life = life(request, name)?;
+        let life = life(request)?;
         let bound = bound(reader, namespace, name, request)?;
         let wanted = meta::items(request, &["spec", "audiences"])
             .iter()
@@ -88,9 +88,7 @@ impl TokenIssuer {
                 "expirationTimestamp": meta::format_time(expires),
             },
         });
-        if let Some(reference) = reference(request) {
-            answer["spec"]["boundObjectRef"] = reference.clone();
-        }
+        answer["spec"]["boundObjectRef"] = reference(request).cloned().unwrap_or(Value::Null);
         Ok(answer)
     }
 }
@@ -108,33 +106,29 @@ fn find(
 
 /// A body may name its service account, but no other one.
 fn check_names(request: &Value, namespace: &str, name: &str) -> Result<(), Box<Status>> {
-    let parts = [
-        ("name", meta::name(request), name),
-        ("namespace", meta::namespace(request), namespace),
-    ];
-    for (part, given, wanted) in parts {
-        if !given.is_empty() && given != wanted {
-            let why = format!("must match the service account {part} if specified");
-            let error = FieldError::invalid(format!("metadata.{part}"), given.into(), why);
-            let (group, kind) = ("authentication.k8s.io", "TokenRequest");
-            return Err(Box::new(Status::invalid(group, kind, name, &[error])));
-        }
+    let (given_namespace, given_name) = (meta::namespace(request), meta::name(request));
+    if !given_namespace.is_empty() && given_namespace != namespace {
+        let why =
+            "the namespace of the provided object does not match the namespace sent on the request";
+        return Err(Box::new(Status::bad_request(why)));
+    }
+    if !given_name.is_empty() && given_name != name {
+        let why = "must match the service account name if specified";
+        let error = FieldError::invalid("metadata.name", given_name.into(), why);
+        let (group, kind) = ("authentication.k8s.io", "TokenRequest");
+        return Err(Box::new(Status::invalid(group, kind, name, &[error])));
     }
     Ok(())
 }
 
-fn life(request: &Value, name: &str) -> Result<SignedDuration, Box<Status>> {
+fn life(request: &Value) -> Result<SignedDuration, Box<Status>> {
     const FIELD: &str = "spec.expirationSeconds";
     let asked = meta::at(request, &["spec", "expirationSeconds"]).and_then(Value::as_i64);
     let seconds = asked.unwrap_or(DEFAULT_SECONDS);
     let refuse = |why: &str| {
         let error = FieldError::invalid(FIELD, seconds.into(), why);
-        Err(Box::new(Status::invalid(
-            "authentication.k8s.io",
-            "TokenRequest",
-            name,
-            &[error],
-        )))
+        let (group, kind) = ("authentication.k8s.io", "TokenRequest");
+        Err(Box::new(Status::invalid(group, kind, "", &[error])))
     };
     if seconds < LEAST_SECONDS {
         return refuse("may not specify a duration less than 10 minutes");
@@ -169,6 +163,9 @@ fn bound(
             return Err(Box::new(Status::bad_request(why)));
         }
     };
+    if name.is_empty() {
+        return Err(Box::new(Status::bad_request("Name parameter required.")));
+    }
     let object = find(reader, resource, namespace, name)?;
     let identity = ObjectIdentity {
         name: name.to_owned(),
