@@ -1,0 +1,5 @@
+//! What kubeadm writes down, as values: configuration kinds, shared certificates, static pod manifests, patches.
+//!
+//! The formats are kubeadm's own (`kubeadm.k8s.io/v1beta4` and `v1beta3`, the Secret `kubeadm-certs`, the files under
+//! `/etc/kubernetes`), so that either tool reads what the other wrote. It refuses to know which step a join takes,
+//! where a file lies below a root directory, and how anything is sent.
