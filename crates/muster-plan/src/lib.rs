@@ -18,7 +18,10 @@ mod secrets;
 mod step;
 mod unit;
 
-pub use facts::{CgroupFact, CriSocket, DiskFact, Facts, FileFact, ServiceManager, UnitFact};
+pub use facts::{
+    CgroupFact, CriSocket, DiskFact, Facts, FileFact, Interface, KernelConfig, Route, RuntimeFact,
+    ServiceManager, UnitFact, Unanswered,
+};
 pub use finding::{Finding, IgnoreError, IgnoreSet, Severity, path_id};
 pub use flags_env::flags_env;
 pub use kubelet_conf::kubelet_conf;
@@ -26,7 +29,7 @@ pub use kubelet_config::{KubeletConfigError, instance_config, kubelet_config};
 pub use phases::Phase;
 pub use plan::{Plan, PlanError, PlannedStep, StepContent, plan};
 pub use request::{
-    ClusterAnswers, JoinRequest, Kubelet, KubeletPreference, Parameters, Runtime, Taint,
+    ClusterAnswers, JoinRequest, Kubelet, KubeletPreference, NodeIp, Parameters, Runtime, Taint,
     TaintError, Wait,
 };
 pub use reset::{ResetPlan, reset_without_journal};

@@ -2,6 +2,8 @@
 //!
 //! Neither holds a secret: the token proves itself elsewhere, and keys arrive as a [`crate::SecretBag`].
 
+use std::net::IpAddr;
+
 use jiff::Timestamp;
 use muster_identity::{Endpoint, NodeName};
 use serde::{Deserialize, Serialize};
@@ -156,9 +158,60 @@ pub struct JoinRequest {
     pub kubelet_port: Option<u16>,
     /// Checks to overlook.
     pub ignore: IgnoreSet,
+    /// Annotations for the Node, set by the node itself once it is registered.
+    pub annotations: Vec<(String, String)>,
+    /// Labels that no node may give itself (NodeRestriction): an administrator's credentials set them once the node
+    /// is registered.
+    pub admin_labels: Vec<(String, String)>,
+    /// The node's own addresses.
+    pub node_ip: NodeIp,
+    /// The cluster's DNS addresses, where the cluster does not tell them. Empty guesses.
+    pub cluster_dns: Vec<IpAddr>,
+    /// The cluster's DNS domain, where the cluster does not tell it.
+    pub cluster_domain: Option<String>,
+}
+
+/// Which addresses the kubelet gives its Node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum NodeIp {
+    /// The kubelet chooses.
+    #[default]
+    Unsaid,
+    /// The one from which this machine reaches the API server.
+    ByRoute,
+    /// These: one, or one of each family.
+    Given(Vec<IpAddr>),
 }
 
 impl JoinRequest {
+    /// The plainest request: this machine, its own kubelet if it has one, the only container runtime there is. Limits
+    /// are kubeadm's: five minutes for the Node, four for the kubelet's health.
+    #[must_use]
+    pub fn new(endpoint: Endpoint, node_name: NodeName) -> Self {
+        Self {
+            endpoint,
+            node_name,
+            root: Root::new("/"),
+            kubelet: KubeletPreference::Auto,
+            executable: "/usr/local/bin/muster".into(),
+            runtime: Runtime::Cri { endpoint: None },
+            wait: Wait::Registered,
+            wait_seconds: 300,
+            kubelet_seconds: 240,
+            labels: Vec::new(),
+            taints: Vec::new(),
+            extra_args: Vec::new(),
+            healthz_port: None,
+            kubelet_port: None,
+            ignore: IgnoreSet::default(),
+            annotations: Vec::new(),
+            admin_labels: Vec::new(),
+            node_ip: NodeIp::Unsaid,
+            cluster_dns: Vec::new(),
+            cluster_domain: None,
+        }
+    }
+
     /// Decides which kubelet the machine gets. systemd and OpenRC are only used on the machine's own root, as they
     /// know no other.
     #[must_use]
@@ -251,6 +304,35 @@ pub struct ClusterAnswers {
     pub version: Option<String>,
     /// When these answers were given: names the certificate's file.
     pub now: Timestamp,
+    /// The value of `ClusterConfiguration` in the ConfigMap kube-system/kubeadm-config, when it could be read.
+    pub cluster_configuration: Option<String>,
+    /// The names and addresses in the API server's certificate.
+    pub server_names: Vec<String>,
+    /// The name that the API server's certificate is verified for, when it is not the endpoint's own host.
+    pub tls_server_name: Option<String>,
+    /// From where this machine reaches the API server; `None` through a proxy.
+    pub local_ip: Option<IpAddr>,
+    /// The credential is the node's own certificate already: none has to be requested.
+    pub certified: bool,
+}
+
+impl ClusterAnswers {
+    /// What every cluster answers: where it is and whom to trust. Everything else was not told.
+    #[must_use]
+    pub fn new(server: impl Into<String>, ca_pem: impl Into<String>, now: Timestamp) -> Self {
+        Self {
+            server: server.into(),
+            ca_pem: ca_pem.into(),
+            kubelet_config: None,
+            version: None,
+            now,
+            cluster_configuration: None,
+            server_names: Vec::new(),
+            tls_server_name: None,
+            local_ip: None,
+            certified: false,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -259,21 +341,11 @@ pub(crate) mod tests {
 
     pub(crate) fn request() -> JoinRequest {
         JoinRequest {
-            endpoint: Endpoint::parse("10.0.0.1:6443").unwrap(),
-            node_name: NodeName::parse("n1").unwrap(),
-            root: Root::new("/"),
-            kubelet: KubeletPreference::Auto,
-            executable: "/usr/local/bin/muster".into(),
-            runtime: Runtime::Cri { endpoint: None },
-            wait: Wait::Registered,
             wait_seconds: 60,
-            kubelet_seconds: 240,
-            labels: Vec::new(),
-            taints: Vec::new(),
-            extra_args: Vec::new(),
-            healthz_port: None,
-            kubelet_port: None,
-            ignore: IgnoreSet::default(),
+            ..JoinRequest::new(
+                Endpoint::parse("10.0.0.1:6443").unwrap(),
+                NodeName::parse("n1").unwrap(),
+            )
         }
     }
 

@@ -202,15 +202,22 @@ impl Cluster for ApiCluster {
             .and_then(|v| v.get("gitVersion"))
             .and_then(Value::as_str);
         Ok(ClusterAnswers {
-            server: found.trust.endpoint.url(),
-            ca_pem: found.trust.ca.to_pem(),
             kubelet_config: surveyed
                 .config
                 .kubelet_configuration
                 .text()
                 .map(str::to_owned),
             version: version.map(str::to_owned),
-            now: Timestamp::now(),
+            cluster_configuration: surveyed
+                .config
+                .cluster_configuration
+                .text()
+                .map(str::to_owned),
+            ..ClusterAnswers::new(
+                found.trust.endpoint.url(),
+                found.trust.ca.to_pem(),
+                Timestamp::now(),
+            )
         })
     }
 

@@ -14,7 +14,7 @@ use muster_handshake::{EndpointChoice, Trusting};
 use muster_host::sim::{Entry, SimHost, World};
 use muster_identity::{BootstrapToken, Endpoint, NodeName};
 use muster_plan::paths::Root;
-use muster_plan::{IgnoreSet, KubeletPreference, Runtime, Wait};
+use muster_plan::{Runtime, Wait};
 use muster_storage::{MemoryStore, Page, Revision, Store, StoreError, Watch};
 use parking_lot::Mutex;
 
@@ -28,21 +28,11 @@ pub(super) fn options(node: &str) -> JoinOptions {
     let endpoint = Endpoint::parse("10.0.0.1:6443").unwrap();
     JoinOptions {
         request: JoinRequest {
-            endpoint: endpoint.clone(),
-            node_name: NodeName::parse(node).unwrap(),
-            root: Root::new("/"),
-            kubelet: KubeletPreference::Auto,
             executable: "/usr/bin/muster".into(),
             runtime: Runtime::Hollow,
-            wait: Wait::Registered,
             wait_seconds: 30,
             kubelet_seconds: 30,
-            labels: vec![],
-            taints: vec![],
-            extra_args: vec![],
-            healthz_port: None,
-            kubelet_port: None,
-            ignore: IgnoreSet::default(),
+            ..JoinRequest::new(endpoint.clone(), NodeName::parse(node).unwrap())
         },
         credential: Credential {
             endpoint,

@@ -146,11 +146,12 @@ impl Cluster for SimCluster {
             });
         }
         Ok(ClusterAnswers {
-            server: "https://10.0.0.1:6443".into(),
-            ca_pem: "a CA certificate".into(),
-            kubelet_config: None,
             version: Some("v1.36.2".into()),
-            now: Timestamp::UNIX_EPOCH,
+            ..ClusterAnswers::new(
+                "https://10.0.0.1:6443",
+                "a CA certificate",
+                Timestamp::UNIX_EPOCH,
+            )
         })
     }
 

@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use muster_identity::{Endpoint, NodeName};
-use muster_plan::{
-    ClusterAnswers, IgnoreSet, JoinRequest, KubeletPreference, Runtime, SecretName, Wait, plan,
-};
+use muster_plan::{ClusterAnswers, JoinRequest, Runtime, SecretName, plan};
 use muster_saga::testing::{
     crash_anywhere_then_resumes, fails_anywhere_then_clean, repeats_change_nothing,
 };
@@ -54,21 +52,13 @@ async fn the_simulated_host_keeps_every_promise() {
 
 fn request(runtime: Runtime) -> JoinRequest {
     JoinRequest {
-        endpoint: Endpoint::parse("10.0.0.1:6443").unwrap(),
-        node_name: NodeName::parse("n1").unwrap(),
-        root: Root::new("/"),
-        kubelet: KubeletPreference::Auto,
-        executable: "/usr/bin/muster".into(),
         runtime,
-        wait: Wait::Registered,
         wait_seconds: 1,
         kubelet_seconds: 1,
-        labels: vec![],
-        taints: vec![],
-        extra_args: vec![],
-        healthz_port: None,
-        kubelet_port: None,
-        ignore: IgnoreSet::default(),
+        ..JoinRequest::new(
+            Endpoint::parse("10.0.0.1:6443").unwrap(),
+            NodeName::parse("n1").unwrap(),
+        )
     }
 }
 
@@ -77,13 +67,11 @@ fn world(host: &SimHost, runtime: Runtime) -> HostWorld<World> {
     let facts = host.inside.facts.lock().clone();
     let mut facts = facts;
     facts.units = host.snapshot().units;
-    let answers = ClusterAnswers {
-        server: "https://10.0.0.1:6443".into(),
-        ca_pem: "a certificate".into(),
-        kubelet_config: None,
-        version: None,
-        now: Timestamp::UNIX_EPOCH,
-    };
+    let answers = ClusterAnswers::new(
+        "https://10.0.0.1:6443",
+        "a certificate",
+        Timestamp::UNIX_EPOCH,
+    );
     let plan = plan(&facts, &request(runtime), &answers).unwrap();
     let mut secrets = SecretBag::new();
     for name in [SecretName::KubeletKey, SecretName::KubeletClient] {

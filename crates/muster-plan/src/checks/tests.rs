@@ -175,11 +175,8 @@ fn an_ignored_check_still_runs_and_no_longer_stops() {
 #[test]
 fn a_kubelet_outside_the_servers_range_is_named_before_anything_is_written() {
     let answers = |version: &str| ClusterAnswers {
-        server: String::new(),
-        ca_pem: String::new(),
-        kubelet_config: None,
         version: Some(version.into()),
-        now: Timestamp::UNIX_EPOCH,
+        ..ClusterAnswers::new("", "", Timestamp::UNIX_EPOCH)
     };
     let mut facts = ready();
     for (kubelet, cluster, fine) in [

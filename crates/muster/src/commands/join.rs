@@ -62,8 +62,6 @@ fn options(join: &Join) -> Result<JoinOptions, Failure> {
         .node_ip
         .map(|address| ("node-ip".to_owned(), address.to_string()));
     let request = JoinRequest {
-        endpoint,
-        node_name: node_name(join)?,
         root: Root::new(&join.root.to_string_lossy()),
         kubelet: match join.kubelet {
             KubeletChoice::Auto => KubeletPreference::Auto,
@@ -89,9 +87,8 @@ fn options(join: &Join) -> Result<JoinOptions, Failure> {
             Failure::usage("--register-with-taints cannot be used").because(&error)
         })?,
         extra_args: node_ip.into_iter().collect(),
-        healthz_port: None,
-        kubelet_port: None,
         ignore,
+        ..JoinRequest::new(endpoint, node_name(join)?)
     };
     let credential = Credential {
         endpoint: request.endpoint.clone(),
