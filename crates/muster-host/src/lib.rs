@@ -21,6 +21,6 @@ pub mod supervise;
 pub mod testing;
 
 pub use error::HostError;
-pub use host::{Host, ProcessHealth, Receipt};
+pub use host::{Host, ProcessHealth, Receipt, Subject};
 pub use local::{LocalHost, LocalPrograms};
 pub use prior::Prior;

@@ -178,6 +178,8 @@ pub struct Facts {
     pub hostname: String,
     /// Whether that name resolves; `None` when it was not tried.
     pub hostname_resolves: Option<bool>,
+    /// Whether the node's name resolves, where it is another one; `None` when it was not tried.
+    pub node_name_resolves: Option<bool>,
     /// `PRETTY_NAME` of os-release.
     pub os: String,
     /// The kernel's name, e.g. `Linux`.
@@ -269,6 +271,7 @@ impl Facts {
             uid: 0,
             hostname: hostname.to_owned(),
             hostname_resolves: Some(true),
+            node_name_resolves: None,
             os: "Simulated Linux".into(),
             kernel_name: "Linux".into(),
             kernel: "6.1.0".into(),

@@ -20,7 +20,7 @@ mod unit;
 
 pub use facts::{
     CgroupFact, CriSocket, DiskFact, Facts, FileFact, Interface, KernelConfig, Route, RuntimeFact,
-    ServiceManager, UnitFact, Unanswered,
+    ServiceManager, Unanswered, UnitFact,
 };
 pub use finding::{Finding, IgnoreError, IgnoreSet, Severity, path_id};
 pub use flags_env::flags_env;

@@ -365,6 +365,7 @@ pub(crate) mod tests {
         facts.cri_sockets.push(crate::CriSocket {
             path: "/var/run/containerd/containerd.sock".into(),
             answers: true,
+            ..Default::default()
         });
         facts
     }

@@ -4,7 +4,7 @@
 //! knows of it.
 
 mod commands;
-mod cri;
+pub(crate) mod cri;
 mod disk;
 mod openrc;
 mod processes;
@@ -24,7 +24,7 @@ use muster_saga::Residue;
 use crate::gather;
 use crate::services::Services;
 use crate::steps::Machine;
-use crate::{Host, HostError, Prior, ProcessHealth, Receipt};
+use crate::{Host, HostError, Prior, ProcessHealth, Receipt, Subject};
 
 use disk::RealDisk;
 pub(crate) use disk::mounts_below;
@@ -99,17 +99,33 @@ impl LocalHost {
             machine: Arc::new(machine),
         }
     }
+
+    fn manager(&self) -> ServiceManager {
+        match &self.machine.services {
+            LocalServices::Systemd(_) => ServiceManager::Systemd,
+            LocalServices::OpenRc(_) => ServiceManager::OpenRc,
+            LocalServices::None => ServiceManager::None,
+        }
+    }
 }
 
 #[async_trait]
 impl Host for LocalHost {
     async fn gather(&self) -> Result<Facts, HostError> {
-        let manager = match &self.machine.services {
-            LocalServices::Systemd(_) => ServiceManager::Systemd,
-            LocalServices::OpenRc(_) => ServiceManager::OpenRc,
-            LocalServices::None => ServiceManager::None,
-        };
-        gather::facts(&self.machine.root, manager, &self.machine.services).await
+        let manager = self.manager();
+        let subject = Subject::default();
+        gather::facts(
+            &self.machine.root,
+            manager,
+            &self.machine.services,
+            &subject,
+        )
+        .await
+    }
+
+    async fn gather_for(&self, subject: &Subject) -> Result<Facts, HostError> {
+        let manager = self.manager();
+        gather::facts(&self.machine.root, manager, &self.machine.services, subject).await
     }
 
     async fn observe(&self, step: &Step) -> Result<Prior, HostError> {
@@ -136,6 +152,15 @@ impl Host for LocalHost {
 
     async fn cri_socket(&self, path: &str) -> Option<CriSocket> {
         gather::cri_socket(path).await
+    }
+
+    async fn pull_image(
+        &self,
+        endpoint: &str,
+        image: &str,
+        if_not_present: bool,
+    ) -> Result<(), String> {
+        cri::pull(endpoint, image, if_not_present).await
     }
 
     async fn health(&self, process: &Process) -> Result<ProcessHealth, HostError> {

@@ -74,6 +74,8 @@ struct Faults {
     /// A kubelet that is started runs this pod, with a volume mounted there.
     pod: Option<(String, String)>,
     mounts: BTreeSet<String>,
+    /// Images that no registry has.
+    missing_images: BTreeSet<String>,
     clock: i64,
 }
 
@@ -182,6 +184,7 @@ impl SimHost {
             facts.cri_sockets.push(muster_plan::CriSocket {
                 path: "/var/run/containerd/containerd.sock".into(),
                 answers: true,
+                ..Default::default()
             });
         });
         self.with_world(|world| {
@@ -213,6 +216,12 @@ impl SimHost {
     /// Lets the machine's own kubelet run a pod as soon as it is started, with a volume mounted at `volume`.
     pub fn kubelet_runs_pod(&self, id: &str, volume: &str) {
         self.inside.faults.lock().pod = Some((id.to_owned(), volume.to_owned()));
+    }
+
+    /// An image that cannot be pulled.
+    pub fn miss_image(&self, image: &str) {
+        let mut faults = self.inside.faults.lock();
+        faults.missing_images.insert(image.to_owned());
     }
 
     /// Makes a step fail: before its deed, or after it.
@@ -359,6 +368,20 @@ impl Host for SimHost {
             .iter()
             .find(|socket| socket.path == path)
             .cloned()
+    }
+
+    async fn pull_image(
+        &self,
+        _endpoint: &str,
+        image: &str,
+        _if_not_present: bool,
+    ) -> Result<(), String> {
+        let missing = self.inside.faults.lock().missing_images.contains(image);
+        if missing {
+            Err("there is no such image".into())
+        } else {
+            Ok(())
+        }
     }
 
     async fn health(&self, process: &Process) -> Result<ProcessHealth, HostError> {
