@@ -16,8 +16,8 @@ mod state_dir;
 pub mod testing;
 
 pub use cluster::{
-    ApiCluster, Certified, Cluster, ClusterFailure, Credential, Deletion, NodeCredentials,
-    NodeSight, Tell,
+    ApiCluster, Certified, Cluster, ClusterFailure, Credential, Deletion, Marks, NodeCredentials,
+    NodeSight, Tell, Way,
 };
 pub use error::{Aftermath, JoinError, exit_code};
 pub use events::{Event, EventSink};

@@ -10,6 +10,8 @@ use muster_plan::paths;
 pub struct NodeCredentials {
     /// The API server, `https://HOST:PORT`.
     pub server: String,
+    /// The name that its certificate is verified for, when it is not the URL's host.
+    pub server_name: Option<String>,
     /// The CA certificates to trust, PEM.
     pub ca_pem: Vec<u8>,
     /// The client certificate chain and its key, PEM.
@@ -37,6 +39,7 @@ impl NodeCredentials {
         };
         Ok(Some(Self {
             server: resolved.cluster.server,
+            server_name: resolved.cluster.tls_server_name,
             ca_pem,
             client_pem,
         }))

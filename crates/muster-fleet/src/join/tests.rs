@@ -9,8 +9,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use jiff::SignedDuration;
-use muster_handshake::{EndpointChoice, Trusting};
+use muster_handshake::Trusting;
 use muster_host::sim::{Entry, SimHost, World};
 use muster_identity::{BootstrapToken, Endpoint, NodeName};
 use muster_plan::paths::Root;
@@ -34,15 +33,11 @@ pub(super) fn options(node: &str) -> JoinOptions {
             kubelet_seconds: 30,
             ..JoinRequest::new(endpoint.clone(), NodeName::parse(node).unwrap())
         },
-        credential: Credential {
+        credential: Credential::token(
             endpoint,
-            token: BootstrapToken::parse(TOKEN).unwrap(),
-            tls_bootstrap_token: None,
-            trusting: Trusting::WhoeverKnowsTheToken,
-            choice: EndpointChoice::Typed,
-            patience: SignedDuration::ZERO,
-            approval_limit: SignedDuration::from_secs(30),
-        },
+            BootstrapToken::parse(TOKEN).unwrap(),
+            Trusting::WhoeverKnowsTheToken,
+        ),
         dry_run: false,
         keep_on_failure: false,
         cancel: CancellationToken::new(),

@@ -13,7 +13,7 @@ use muster_fleet::{
     Credential, Event, EventSink, JoinError, JoinOptions, Joined, ResetOptions, ResetOutcome,
 };
 use muster_handshake::HandshakeError;
-use muster_handshake::discovery::{EndpointChoice, Trusting};
+use muster_handshake::discovery::Trusting;
 use muster_host::{Host, LocalHost};
 use muster_identity::{BootstrapToken, CaPin, Endpoint, GoDuration, NodeName};
 use muster_plan::paths::Root;
@@ -90,16 +90,8 @@ fn options(join: &Join) -> Result<JoinOptions, Failure> {
         ignore,
         ..JoinRequest::new(endpoint, node_name(join)?)
     };
-    let credential = Credential {
-        endpoint: request.endpoint.clone(),
-        token,
-        tls_bootstrap_token: None,
-        trusting: trusting(join)?,
-        choice: EndpointChoice::Typed,
-        // What is wrong is told at once; a person or a script decides whether to try again.
-        patience: SignedDuration::ZERO,
-        approval_limit: SignedDuration::from_secs(i64::from(seconds)),
-    };
+    let mut credential = Credential::token(request.endpoint.clone(), token, trusting(join)?);
+    credential.approval_limit = SignedDuration::from_secs(i64::from(seconds));
     Ok(JoinOptions {
         request,
         credential,
