@@ -162,11 +162,23 @@ fn is_date(text: &str) -> bool {
         && (bytes.len() == 10 || matches!(bytes[10], b'T' | b't' | b' '))
 }
 
+/// YAML 1.1's numbers to base 60, as Go's writer looks for them: `^[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?$`.
 fn is_sexagesimal(text: &str) -> bool {
-    text.contains(':')
-        && text
-            .split(':')
-            .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit() || b == b'.'))
+    let text = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit() || b == b'_');
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let mut parts = whole.split(':');
+    let first = parts.next().unwrap_or_default();
+    let sixtieth = |part: &str| match part.as_bytes() {
+        [one] => one.is_ascii_digit(),
+        [ten, one] => (b'0'..=b'5').contains(ten) && one.is_ascii_digit(),
+        _ => false,
+    };
+    whole.contains(':')
+        && first.starts_with(|c: char| c.is_ascii_digit())
+        && digits(first)
+        && parts.all(sixtieth)
+        && digits(fraction)
 }
 
 fn is_plain(text: &str) -> bool {
