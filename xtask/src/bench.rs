@@ -3,6 +3,7 @@
 //! It knows the limits that the project owes (the table in ARCHITECTURE.md); tests never time.
 
 use crate::command::{self, root};
+use crate::versus::Versus;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::Value;
@@ -30,6 +31,8 @@ enum Kind {
         /// Join this cluster instead of a server that is started for the purpose.
         #[arg(long)]
         kubeconfig: Option<PathBuf>,
+        #[command(flatten)]
+        versus: Versus,
     },
 }
 
@@ -38,15 +41,23 @@ enum Kind {
 /// # Errors
 /// When something cannot be built, started or measured. A missed limit is printed, not an error.
 pub(crate) fn run(bench: &Bench) -> Result<()> {
+    let Kind::Join { versus, .. } = &bench.kind;
+    if let Some(muster) = versus.built() {
+        return compare_with_kubeadm(bench, muster);
+    }
     command::run(
         "cargo",
         &["build", "--release", "--locked", "--package", "muster"],
     )?;
+    if versus.is_asked() {
+        return compare_with_kubeadm(bench, &binary());
+    }
     match &bench.kind {
         Kind::Join {
             nodes,
             concurrency,
             kubeconfig: Some(kubeconfig),
+            ..
         } => {
             let report = joins(kubeconfig, *nodes, *concurrency, None)?;
             print_joins(&report);
@@ -56,8 +67,19 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
             nodes,
             concurrency,
             kubeconfig: None,
+            ..
         } => own_server(*nodes, *concurrency),
     }
+}
+
+fn compare_with_kubeadm(bench: &Bench, muster: &Path) -> Result<()> {
+    let Kind::Join {
+        versus, kubeconfig, ..
+    } = &bench.kind;
+    let kubeconfig = kubeconfig
+        .as_deref()
+        .context("--vs needs --kubeconfig of the control plane's administrator")?;
+    versus.run(muster, kubeconfig)
 }
 
 fn binary() -> PathBuf {

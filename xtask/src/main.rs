@@ -12,6 +12,7 @@ mod command;
 mod packages;
 mod test;
 mod tidy;
+mod versus;
 
 use clap::{Parser, Subcommand};
 
