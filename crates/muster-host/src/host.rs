@@ -6,7 +6,7 @@
 use async_trait::async_trait;
 use muster_identity::Secret;
 use muster_plan::paths::Root;
-use muster_plan::{CriSocket, Facts, Process, SecretBag, Step};
+use muster_plan::{CriSocket, Facts, Process, Purge, SecretBag, Step};
 use muster_saga::Residue;
 
 use crate::{HostError, Prior};
@@ -71,6 +71,12 @@ pub trait Host: Send + Sync + 'static {
 
     /// Takes a step back, whether it was done, half done or not done. Taking it back again changes nothing.
     async fn undo(&self, id: &str, step: &Step, prior: &Prior) -> Result<Vec<Residue>, HostError>;
+
+    /// What a purge would remove now, one word for each thing. Changes nothing.
+    async fn preview(&self, what: &Purge) -> Result<Vec<String>, HostError>;
+
+    /// The names in a directory of the node; `None` when there is none.
+    async fn list(&self, path: &str) -> Result<Option<Vec<String>>, HostError>;
 
     /// A small file of the node, or `None` when there is none. It may hold a key.
     async fn read(&self, path: &str) -> Result<Option<Secret<Vec<u8>>>, HostError>;

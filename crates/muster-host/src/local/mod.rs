@@ -6,6 +6,7 @@
 mod commands;
 pub(crate) mod cri;
 mod disk;
+mod kernel;
 mod openrc;
 mod processes;
 mod systemd;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use muster_identity::Secret;
 use muster_plan::paths::Root;
-use muster_plan::{CriSocket, Facts, Process, SecretBag, ServiceManager, Step};
+use muster_plan::{CriSocket, Facts, Process, Purge, SecretBag, ServiceManager, Step};
 use muster_saga::Residue;
 
 use crate::gather;
@@ -93,7 +94,8 @@ impl LocalHost {
             processes: RealProcesses::new(root.clone()),
             root,
             services,
-            pods: Box::new(cri::Cri),
+            pods: Arc::new(cri::Cri),
+            kernel: Box::new(kernel::RealKernel),
         };
         Self {
             machine: Arc::new(machine),
@@ -144,6 +146,14 @@ impl Host for LocalHost {
 
     async fn undo(&self, id: &str, step: &Step, prior: &Prior) -> Result<Vec<Residue>, HostError> {
         self.machine.undo(id, step, prior).await
+    }
+
+    async fn preview(&self, what: &Purge) -> Result<Vec<String>, HostError> {
+        self.machine.preview_purge(what).await
+    }
+
+    async fn list(&self, path: &str) -> Result<Option<Vec<String>>, HostError> {
+        self.machine.list(path)
     }
 
     async fn read(&self, path: &str) -> Result<Option<Secret<Vec<u8>>>, HostError> {

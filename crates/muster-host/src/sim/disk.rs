@@ -217,6 +217,10 @@ impl Disk for SimDisk {
         }
     }
 
+    fn copy_extended(&self, _from: &str, _to: &str) -> io::Result<()> {
+        Ok(())
+    }
+
     fn set_mode(&self, path: &str, wanted: u32) -> io::Result<()> {
         self.operation()?;
         let path = self.resolve(path);

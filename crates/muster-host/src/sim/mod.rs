@@ -4,6 +4,7 @@
 //! the one before which the power goes, and leaves what a disk would leave: a file being written stays half-written.
 
 mod disk;
+mod kernel;
 mod services;
 #[cfg(test)]
 mod tests;
@@ -15,16 +16,19 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use muster_identity::Secret;
 use muster_plan::paths::{self, Root};
-use muster_plan::{CriSocket, Facts, FileFact, Process, SecretBag, ServiceManager, Step, UnitFact};
+use muster_plan::{
+    CriSocket, Facts, FileFact, Process, Purge, SecretBag, ServiceManager, Step, UnitFact,
+};
 use muster_saga::Residue;
 use parking_lot::Mutex;
 
 use crate::disk::is_plain;
 pub use crate::prior::Attributes;
 use crate::steps::Machine;
-use crate::{Host, HostError, Prior, ProcessHealth, Receipt};
+use crate::{Host, HostError, Prior, ProcessHealth, Receipt, Swap};
 
 use disk::SimDisk;
+use kernel::SimKernel;
 use services::SimServices;
 
 /// What stands at a path of a simulated machine.
@@ -60,6 +64,23 @@ pub struct World {
     pub pods: BTreeSet<String>,
     /// The pid files of supervised processes that run.
     pub running: BTreeSet<String>,
+    /// What the kernel was told.
+    pub kernel: KernelState,
+}
+
+/// What a simulated kernel was told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KernelState {
+    /// Modules that are loaded.
+    pub modules: BTreeSet<String>,
+    /// Settings by their path below `/proc/sys`.
+    pub settings: BTreeMap<String, String>,
+    /// Swap in use.
+    pub swaps: BTreeSet<Swap>,
+    /// Network interfaces.
+    pub links: BTreeSet<String>,
+    /// The packet filter's chains with known owners.
+    pub filters: BTreeSet<String>,
 }
 
 #[derive(Default)]
@@ -123,7 +144,8 @@ impl SimHost {
             disk: SimDisk(Arc::clone(&inside)),
             services: SimServices(Arc::clone(&inside)),
             processes: SimServices(Arc::clone(&inside)),
-            pods: Box::new(SimServices(Arc::clone(&inside))),
+            pods: Arc::new(SimServices(Arc::clone(&inside))),
+            kernel: Box::new(SimKernel(Arc::clone(&inside))),
         });
         Self { inside, machine }
     }
@@ -309,6 +331,14 @@ impl Host for SimHost {
         let mut facts = self.inside.facts.lock().clone();
         let world = self.inside.world.lock();
         facts.units = world.units.clone();
+        facts.modules.extend(world.kernel.modules.iter().cloned());
+        facts.sysctls.extend(world.kernel.settings.clone());
+        facts.swap = world
+            .kernel
+            .swaps
+            .iter()
+            .map(|swap| swap.device.clone())
+            .collect();
         facts.kubelet_mounts = self.inside.faults.lock().mounts.iter().cloned().collect();
         for path in paths::WATCHED {
             let fact = match world.tree.get(*path) {
@@ -352,6 +382,20 @@ impl Host for SimHost {
             return Err(HostError::PowerLost);
         }
         self.machine.undo(id, step, prior).await
+    }
+
+    async fn preview(&self, what: &Purge) -> Result<Vec<String>, HostError> {
+        if self.is_off() {
+            return Err(HostError::PowerLost);
+        }
+        self.machine.preview_purge(what).await
+    }
+
+    async fn list(&self, path: &str) -> Result<Option<Vec<String>>, HostError> {
+        if self.is_off() {
+            return Err(HostError::PowerLost);
+        }
+        self.machine.list(path)
     }
 
     async fn read(&self, path: &str) -> Result<Option<Secret<Vec<u8>>>, HostError> {
