@@ -88,6 +88,27 @@ pub enum ControlPlaneError {
     Rootless,
 }
 
+impl ControlPlaneError {
+    /// What to do now.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::NoConfiguration => {
+                "Join it as a worker, or see that the ConfigMap kube-system/kubeadm-config is there and may be read."
+            }
+            Self::Configuration(_) | Self::Names(_) => {
+                "Mend the ConfigMap kube-system/kubeadm-config on the cluster (`kubeadm init phase upload-config kubeadm`)."
+            }
+            Self::NoEndpoint => {
+                "Set controlPlaneEndpoint in the ConfigMap kube-system/kubeadm-config to an address that leads to all API servers, and see that their certificates are for it."
+            }
+            Self::NoAddress => "Give the address: --apiserver-advertise-address ADDRESS.",
+            Self::Rootless => "Join this node with kubeadm itself, or switch the feature gate off.",
+        }
+        .to_owned()
+    }
+}
+
 /// Everything that the files of this node follow from.
 ///
 /// # Errors

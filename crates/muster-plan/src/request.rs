@@ -6,10 +6,11 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use muster_identity::{Endpoint, NodeName};
+use muster_kubeadm::patches::Patches;
 use serde::{Deserialize, Serialize};
 
 use crate::paths::{self, Root};
-use crate::{Facts, IgnoreSet, ServiceManager};
+use crate::{ControlPlaneRequest, Facts, IgnoreSet, ServiceManager};
 
 /// Which kubelet the node gets, as asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -169,6 +170,10 @@ pub struct JoinRequest {
     pub cluster_dns: Vec<IpAddr>,
     /// The cluster's DNS domain, where the cluster does not tell it.
     pub cluster_domain: Option<String>,
+    /// What makes it a control-plane node; `None` is a worker.
+    pub control_plane: Option<ControlPlaneRequest>,
+    /// Patches for what the join writes.
+    pub patches: Patches,
 }
 
 /// Which addresses the kubelet gives its Node.
@@ -209,6 +214,8 @@ impl JoinRequest {
             node_ip: NodeIp::Unsaid,
             cluster_dns: Vec::new(),
             cluster_domain: None,
+            control_plane: None,
+            patches: Patches::default(),
         }
     }
 
@@ -249,10 +256,25 @@ impl JoinRequest {
                 endpoint: Some(endpoint),
             } => endpoint.clone(),
             Runtime::Cri { endpoint: None } => {
-                let found = facts.cri_sockets.first().map(|socket| socket.path.as_str());
+                // A stale socket beside a live one is no choice.
+                let sockets = &facts.cri_sockets;
+                let live = sockets.iter().find(|socket| socket.answers);
+                let found = live.or(sockets.first()).map(|socket| socket.path.as_str());
                 format!("unix://{}", found.unwrap_or(paths::CRI_SOCKETS[0]))
             }
         }
+    }
+
+    /// The kubelet's `--node-ip`, when it is to have one.
+    #[must_use]
+    pub fn node_ip_argument(&self, answers: &ClusterAnswers) -> Option<String> {
+        let addresses = match &self.node_ip {
+            NodeIp::Unsaid => return None,
+            NodeIp::ByRoute => vec![answers.local_ip?],
+            NodeIp::Given(addresses) => addresses.clone(),
+        };
+        let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        Some(texts.join(","))
     }
 
     /// What the journal remembers of the request, to tell whether a later one asks for the same.

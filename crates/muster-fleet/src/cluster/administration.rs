@@ -71,18 +71,26 @@ fn unusable(reason: &dyn std::error::Error) -> Failure {
 impl Administration {
     /// By the `admin.conf` on the node; `None` when it has none.
     pub(crate) async fn of(host: &dyn Host) -> Result<Option<Self>, Failure> {
-        let text = host.read(ADMIN_CONF).await.map_err(|error| error.to_failure())?;
+        let text = host
+            .read(ADMIN_CONF)
+            .await
+            .map_err(|error| error.to_failure())?;
         let Some(text) = text else {
             return Ok(None);
         };
         let conf = Kubeconfig::parse(text.expose()).map_err(|error| unusable(&error))?;
         let client = muster_net::client_from_kubeconfig(&conf, Path::new("/etc/kubernetes"));
-        client.map(|client| Some(Self(client))).map_err(|error| unusable(&error))
+        client
+            .map(|client| Some(Self(client)))
+            .map_err(|error| unusable(&error))
     }
 
     /// The same administrator at another API server of the cluster.
     pub(crate) async fn at(host: &dyn Host, endpoint: &Endpoint) -> Result<Option<Self>, Failure> {
-        let text = host.read(ADMIN_CONF).await.map_err(|error| error.to_failure())?;
+        let text = host
+            .read(ADMIN_CONF)
+            .await
+            .map_err(|error| error.to_failure())?;
         let Some(text) = text else {
             return Ok(None);
         };
@@ -93,7 +101,9 @@ impl Administration {
             resolved.user.client_certificate,
             resolved.user.client_key,
         ) {
-            (Some(Material::Data(ca)), Some(Material::Data(chain)), Some(Material::Data(key))) => (ca, chain, key),
+            (Some(Material::Data(ca)), Some(Material::Data(chain)), Some(Material::Data(key))) => {
+                (ca, chain, key)
+            }
             // Its parts are elsewhere: it is taken as it is.
             _ => return Self::of(host).await,
         };
@@ -104,7 +114,12 @@ impl Administration {
             key: PrivateKey::from_pem(key.expose().as_ref()).map_err(|error| unusable(&error))?,
         };
         let tls = pinned_config(&ca, Some(&identity)).map_err(|error| unusable(&error))?;
-        Ok(Some(Self(ApiClient::with_tls(endpoint.clone(), tls, None, None))))
+        Ok(Some(Self(ApiClient::with_tls(
+            endpoint.clone(),
+            tls,
+            None,
+            None,
+        ))))
     }
 
     /// The server that `admin.conf` names.
@@ -123,7 +138,11 @@ impl Administration {
         loop {
             match self.0.get::<Value>(path).await {
                 Ok(list) => {
-                    let pods = list.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+                    let pods = list
+                        .get("items")
+                        .and_then(Value::as_array)
+                        .cloned()
+                        .unwrap_or_default();
                     told = pods.iter().filter_map(client_url).collect();
                     if !told.is_empty() && told.len() == pods.len() {
                         return Ok(told);
@@ -150,18 +169,32 @@ impl Administration {
     }
 
     /// The marks that a Node has already.
-    pub(crate) async fn marks_before(&self, node: &str, taints: &[Taint]) -> Result<MarksBefore, Failure> {
+    pub(crate) async fn marks_before(
+        &self,
+        node: &str,
+        taints: &[Taint],
+    ) -> Result<MarksBefore, Failure> {
         match self.0.get::<Value>(&node_path(node)).await {
             Ok(object) => Ok(MarksBefore {
                 labels: [ROLE, NO_BALANCER]
                     .into_iter()
-                    .filter(|label| object.pointer("/metadata/labels").is_some_and(|all| all.get(label).is_some()))
+                    .filter(|label| {
+                        object
+                            .pointer("/metadata/labels")
+                            .is_some_and(|all| all.get(label).is_some())
+                    })
                     .map(str::to_owned)
                     .collect(),
-                taints: taints_of(&object).into_iter().filter(|taint| taints.contains(taint)).collect(),
+                taints: taints_of(&object)
+                    .into_iter()
+                    .filter(|taint| taints.contains(taint))
+                    .collect(),
                 absent: false,
             }),
-            Err(error) if error.is_not_found() => Ok(MarksBefore { absent: true, ..MarksBefore::default() }),
+            Err(error) if error.is_not_found() => Ok(MarksBefore {
+                absent: true,
+                ..MarksBefore::default()
+            }),
             Err(error) => Err(failure("read the node", &error)),
         }
     }
@@ -184,7 +217,11 @@ impl Administration {
         let path = node_path(node);
         let object: Value = self.0.get(&path).await?;
         let mut all = taints.to_vec();
-        all.extend(taints_of(&object).into_iter().filter(|taint| !taints.contains(taint)));
+        all.extend(
+            taints_of(&object)
+                .into_iter()
+                .filter(|taint| !taints.contains(taint)),
+        );
         let patch = json!({
             "metadata": {
                 "resourceVersion": object.pointer("/metadata/resourceVersion"),
@@ -192,11 +229,19 @@ impl Administration {
             },
             "spec": {"taints": all},
         });
-        self.0.patch::<Value>(&path, MERGE_PATCH, &patch).await.map(drop)
+        self.0
+            .patch::<Value>(&path, MERGE_PATCH, &patch)
+            .await
+            .map(drop)
     }
 
     /// Takes the marks away again that a Node did not have before.
-    pub(crate) async fn unmark(&self, node: &str, taints: &[Taint], before: &MarksBefore) -> Result<(), Failure> {
+    pub(crate) async fn unmark(
+        &self,
+        node: &str,
+        taints: &[Taint],
+        before: &MarksBefore,
+    ) -> Result<(), Failure> {
         let path = node_path(node);
         let object: Value = match self.0.get(&path).await {
             Ok(object) => object,
@@ -209,14 +254,23 @@ impl Administration {
             .map(|label| (label.to_owned(), Value::Null))
             .collect();
         let ours = |taint: &Taint| taints.contains(taint) && !before.taints.contains(taint);
-        let left: Vec<Taint> = taints_of(&object).into_iter().filter(|taint| !ours(taint)).collect();
+        let left: Vec<Taint> = taints_of(&object)
+            .into_iter()
+            .filter(|taint| !ours(taint))
+            .collect();
         let patch = json!({"metadata": {"labels": labels}, "spec": {"taints": left}});
         let done = self.0.patch::<Value>(&path, MERGE_PATCH, &patch).await;
-        done.map(drop).map_err(|error| failure("take the marks from the node", &error))
+        done.map(drop)
+            .map_err(|error| failure("take the marks from the node", &error))
     }
 
     /// A request whose answer does not matter beyond its status.
-    pub(crate) async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, ApiError> {
+    pub(crate) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, ApiError> {
         match (method, body) {
             (Method::POST, Some(body)) => self.0.create(path, body).await,
             (Method::PUT, Some(body)) => self.0.replace(path, body).await,
@@ -232,7 +286,10 @@ fn node_path(node: &str) -> String {
 
 fn client_url(pod: &Value) -> Option<String> {
     let annotations = pod.pointer("/metadata/annotations")?;
-    annotations.get(ETCD_ANNOTATION)?.as_str().map(str::to_owned)
+    annotations
+        .get(ETCD_ANNOTATION)?
+        .as_str()
+        .map(str::to_owned)
 }
 
 fn taints_of(node: &Value) -> Vec<Taint> {

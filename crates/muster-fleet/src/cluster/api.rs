@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use muster_handshake::{ExistingNode, HandshakeError, client_wish};
 use muster_identity::{CertificateBundle, Endpoint, Host, NodeName, PrivateKey, Secret};
+use muster_kubeadm::shared_certs::SECRET_PATH as SHARED_CERTS_PATH;
 use muster_net::request::{MERGE_PATCH, STRATEGIC_MERGE_PATCH};
 use muster_net::tls::{ClientCertificate, pinned_config, server_name};
 use muster_net::{ApiClient, ApiRequest, DialLimits, RetryPolicy};
@@ -368,6 +369,16 @@ impl Cluster for ApiCluster {
             .await
             .map(drop)
             .map_err(|error| error.into_handshake("say that the node is no longer Ready"))
+    }
+
+    async fn shared_certificates(&self) -> Result<Option<Value>, HandshakeError> {
+        let purpose = "read the shared certificates (Secret kube-system/kubeadm-certs)";
+        let client = self.introduced().ok_or_else(|| nobody(purpose))?;
+        match client.get::<Value>(SHARED_CERTS_PATH).await {
+            Ok(secret) => Ok(Some(secret)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error.into_handshake(purpose)),
+        }
     }
 
     fn has_administrator(&self) -> bool {

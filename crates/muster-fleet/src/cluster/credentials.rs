@@ -5,6 +5,8 @@ use muster_identity::kubeconfig::Material;
 use muster_identity::{Kubeconfig, Secret};
 use muster_plan::paths;
 
+use super::Administration;
+
 /// Who the node is to its cluster.
 #[derive(Clone, Debug)]
 pub struct NodeCredentials {
@@ -37,9 +39,14 @@ impl NodeCredentials {
         let Some(Material::Data(ca_pem)) = resolved.cluster.certificate_authority else {
             return Ok(None);
         };
+        // On a control-plane node the kubelet asks the API server beside it, which may not be up yet, or no longer.
+        let (server, server_name) = match Administration::server(host).await {
+            Some(server) => (server, None),
+            None => (resolved.cluster.server, resolved.cluster.tls_server_name),
+        };
         Ok(Some(Self {
-            server: resolved.cluster.server,
-            server_name: resolved.cluster.tls_server_name,
+            server,
+            server_name,
             ca_pem,
             client_pem,
         }))

@@ -3,6 +3,7 @@
 //! A join never speaks HTTP itself. One implementation speaks to a real API server; the simulated one lets joins run
 //! by the thousand.
 
+mod administration;
 mod api;
 mod credential;
 mod credentials;
@@ -14,6 +15,7 @@ use muster_identity::{NodeName, PrivateKey, Secret};
 use muster_plan::{ClusterAnswers, Wait};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use administration::{Administration, MarksBefore};
 pub use api::ApiCluster;
 pub use credential::{Credential, Way};
 pub use credentials::NodeCredentials;
@@ -131,6 +133,11 @@ pub trait Cluster: Send + Sync + 'static {
         node: &str,
         credentials: &NodeCredentials,
     ) -> Result<(), ClusterFailure>;
+
+    /// The Secret with the certificates that control-plane nodes share; `None` when there is none.
+    async fn shared_certificates(&self) -> Result<Option<serde_json::Value>, ClusterFailure> {
+        Ok(None)
+    }
 
     /// Whether somebody gave us an administrator's credentials, and so asks for the Node to go whoever made it.
     fn has_administrator(&self) -> bool {

@@ -2,6 +2,7 @@
 
 mod crashes;
 mod real_disk;
+mod resets;
 mod stories;
 
 use std::collections::BTreeMap;
@@ -42,6 +43,7 @@ pub(super) fn options(node: &str) -> JoinOptions {
         keep_on_failure: false,
         cancel: CancellationToken::new(),
         entropy: |bytes| bytes.fill(7),
+        certificate_key: None,
     }
 }
 

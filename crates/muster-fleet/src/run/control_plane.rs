@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use muster_identity::{CertificateBundle, PrivateKey};
+use muster_kubeadm::Blueprint;
 use muster_kubeadm::blueprint::Etcd;
 use muster_kubeadm::manifests::initial_cluster;
 use muster_kubeadm::shared_certs::{CertificateKey, SharedCerts, SharedCertsError};
-use muster_kubeadm::Blueprint;
 use muster_net::etcd::{EtcdClient, EtcdError, Member};
 use muster_net::tls::ClientCertificate;
 use muster_plan::{Step, StepContent};
@@ -35,7 +35,10 @@ pub(crate) struct Plane {
 impl Plane {
     /// With the key of the shared certificates, if there is one.
     pub(crate) fn new(certificate_key: Option<CertificateKey>) -> Self {
-        Self { certificate_key, ..Self::default() }
+        Self {
+            certificate_key,
+            ..Self::default()
+        }
     }
 }
 
@@ -66,14 +69,18 @@ fn fail(id: &str, message: impl Into<String>, remedy: &str) -> Failure {
 
 fn etcd_failure(error: &EtcdError) -> Failure {
     let (id, remedy) = match error {
-        EtcdError::Refused { .. } | EtcdError::NoMember { .. } => {
-            ("etcd-refused", "Look at the members of etcd (`etcdctl member list`) and at its log.")
-        }
+        EtcdError::Refused { .. } | EtcdError::NoMember { .. } => (
+            "etcd-refused",
+            "Look at the members of etcd (`etcdctl member list`) and at its log.",
+        ),
         EtcdError::WouldLoseQuorum { .. } => (
             "etcd-refused",
             "Bring the members back that do not answer, or remove them, and try again.",
         ),
-        EtcdError::Tls(_) => ("certificate-unusable", "See that the certificates below pki/etcd are of this cluster."),
+        EtcdError::Tls(_) => (
+            "certificate-unusable",
+            "See that the certificates below pki/etcd are of this cluster.",
+        ),
         EtcdError::NoEndpoint | EtcdError::Unreachable { .. } | EtcdError::TimedOut { .. } => (
             "etcd-unhealthy",
             "Mend the members that are named, or remove them (`etcdctl member remove`), and join again.",
@@ -85,23 +92,31 @@ fn etcd_failure(error: &EtcdError) -> Failure {
 /// The plan's blueprint, from the journal.
 pub(super) fn blueprint(driver: &Driver) -> Option<Blueprint> {
     let steps = driver.state()?.header().definition.steps();
-    steps.iter().find_map(|spec| match StepContent::of(spec).ok()?.step {
-        Step::PrepareControlPlane { blueprint, .. } => Some(*blueprint),
-        _ => None,
-    })
+    steps
+        .iter()
+        .find_map(|spec| match StepContent::of(spec).ok()?.step {
+            Step::PrepareControlPlane { blueprint, .. } => Some(*blueprint),
+            _ => None,
+        })
 }
 
 /// The members as they were when this one was added, and the manifest that waits for them.
 pub(super) fn etcd_manifest(driver: &Driver) -> Option<String> {
     let state = driver.state()?;
     let steps = state.header().definition.steps();
-    let (spec, template) = steps.iter().find_map(|spec| match StepContent::of(spec).ok()?.step {
-        Step::AddEtcdLearner { template, .. } => Some((spec, template)),
-        _ => None,
-    })?;
+    let (spec, template) =
+        steps
+            .iter()
+            .find_map(|spec| match StepContent::of(spec).ok()?.step {
+                Step::AddEtcdLearner { template, .. } => Some((spec, template)),
+                _ => None,
+            })?;
     let receipt = state.step(&spec.id)?.receipt.clone()?;
     let learner: Learner = serde_json::from_value(receipt).ok()?;
-    Some(muster_kubeadm::manifests::with_initial_cluster(&template, &learner.members))
+    Some(muster_kubeadm::manifests::with_initial_cluster(
+        &template,
+        &learner.members,
+    ))
 }
 
 fn members_text(members: &[Member], name: &str, peer_url: &str) -> String {
@@ -110,29 +125,51 @@ fn members_text(members: &[Member], name: &str, peer_url: &str) -> String {
         .filter_map(|member| {
             let url = member.peer_urls.first()?.clone();
             let own = member.peer_urls.iter().any(|known| known == peer_url);
-            Some(if own { (name.to_owned(), peer_url.to_owned()) } else { (member.display_name(), url) })
+            Some(if own {
+                (name.to_owned(), peer_url.to_owned())
+            } else {
+                (member.display_name(), url)
+            })
         })
         .collect();
     initial_cluster(each.iter().map(|(name, url)| (name.as_str(), url.as_str())))
 }
 
 impl Run<'_> {
-    pub(super) async fn observe_control_plane(&self, driver: &Driver, step: &Step) -> Result<Value, Failure> {
+    pub(super) async fn observe_control_plane(
+        &self,
+        driver: &Driver,
+        step: &Step,
+    ) -> Result<Value, Failure> {
         match step {
             Step::AddEtcdLearner { peer_url, .. } => {
                 let members = self.etcd(driver).await?.members_within(UNDO_LIMIT).await;
                 let members = members.map_err(|error| etcd_failure(&error))?;
-                let there = members.iter().any(|member| member.peer_urls.contains(peer_url));
-                to_value(&if there { MemberBefore::Present } else { MemberBefore::Absent })
+                let there = members
+                    .iter()
+                    .any(|member| member.peer_urls.contains(peer_url));
+                to_value(&if there {
+                    MemberBefore::Present
+                } else {
+                    MemberBefore::Absent
+                })
             }
-            Step::MarkControlPlane { node_name, taints } => {
-                to_value(&self.administration().await?.marks_before(node_name, taints).await?)
-            }
+            Step::MarkControlPlane { node_name, taints } => to_value(
+                &self
+                    .administration()
+                    .await?
+                    .marks_before(node_name, taints)
+                    .await?,
+            ),
             _ => Ok(Value::Null),
         }
     }
 
-    pub(super) async fn perform_on_control_plane(&self, driver: &Driver, step: &Step) -> Result<Value, Failure> {
+    pub(super) async fn perform_on_control_plane(
+        &self,
+        driver: &Driver,
+        step: &Step,
+    ) -> Result<Value, Failure> {
         match step {
             Step::PrepareControlPlane { blueprint, fetch } => {
                 if *fetch {
@@ -148,14 +185,27 @@ impl Run<'_> {
             Step::AwaitEtcd { peer_url, seconds } => {
                 self.take_turn(driver).await?;
                 let limit = Duration::from_secs((*seconds).into());
-                let health = self.etcd(driver).await?.await_health(peer_url.as_deref(), limit).await;
+                let health = self
+                    .etcd(driver)
+                    .await?
+                    .await_health(peer_url.as_deref(), limit)
+                    .await;
                 let health = health.map_err(|error| etcd_failure(&error))?;
                 for ailing in health.iter().filter(|one| one.state.is_err()) {
                     let reason = ailing.state.as_ref().err().cloned().unwrap_or_default();
-                    tracing::warn!(member = ailing.member.display_name(), reason, "an etcd member is not well");
+                    tracing::warn!(
+                        member = ailing.member.display_name(),
+                        reason,
+                        "an etcd member is not well"
+                    );
                 }
             }
-            Step::AddEtcdLearner { name, peer_url, seconds, .. } => {
+            Step::AddEtcdLearner {
+                name,
+                peer_url,
+                seconds,
+                ..
+            } => {
                 self.take_turn(driver).await?;
                 let limit = Duration::from_secs((*seconds).into());
                 let added = self.etcd(driver).await?.add_learner(peer_url, limit).await;
@@ -165,20 +215,36 @@ impl Run<'_> {
                     members: members_text(&added.members, name, peer_url),
                 });
             }
-            Step::PromoteEtcdMember { peer_url, seconds, .. } => {
+            Step::PromoteEtcdMember {
+                peer_url, seconds, ..
+            } => {
                 self.take_turn(driver).await?;
                 let limit = Duration::from_secs((*seconds).into());
                 let mut etcd = self.etcd(driver).await?;
-                let members = etcd.members_within(limit).await.map_err(|error| etcd_failure(&error))?;
-                let own = members.iter().find(|member| member.peer_urls.contains(peer_url));
-                let gone = || etcd_failure(&EtcdError::NoMember { member: peer_url.clone() });
+                let members = etcd
+                    .members_within(limit)
+                    .await
+                    .map_err(|error| etcd_failure(&error))?;
+                let own = members
+                    .iter()
+                    .find(|member| member.peer_urls.contains(peer_url));
+                let gone = || {
+                    etcd_failure(&EtcdError::NoMember {
+                        member: peer_url.clone(),
+                    })
+                };
                 let id = own.ok_or_else(gone)?.id;
-                etcd.promote(id, limit).await.map_err(|error| etcd_failure(&error))?;
+                etcd.promote(id, limit)
+                    .await
+                    .map_err(|error| etcd_failure(&error))?;
             }
             Step::MarkControlPlane { node_name, taints } => {
                 self.administration().await?.mark(node_name, taints).await?;
             }
-            Step::AwaitComponents { components, seconds } => {
+            Step::AwaitComponents {
+                components,
+                seconds,
+            } => {
                 let limit = Duration::from_secs((*seconds).into());
                 super::component_health::await_all(self.host, components, limit).await?;
             }
@@ -231,7 +297,9 @@ impl Run<'_> {
                     None => Ok(vec![Residue {
                         what: format!("labels and taints of node {node_name}"),
                         why: "there is no admin.conf any more to take them away with".into(),
-                        remedy: format!("kubectl label node {node_name} node-role.kubernetes.io/control-plane- node.kubernetes.io/exclude-from-external-load-balancers-"),
+                        remedy: format!(
+                            "kubectl label node {node_name} node-role.kubernetes.io/control-plane- node.kubernetes.io/exclude-from-external-load-balancers-"
+                        ),
                     }]),
                 }
             }
@@ -240,7 +308,12 @@ impl Run<'_> {
     }
 
     /// Removes the member unless too few would be left to decide anything; then it stays and is named.
-    async fn remove_member(&self, driver: &Driver, name: &str, peer_url: &str) -> Result<Vec<Residue>, Failure> {
+    async fn remove_member(
+        &self,
+        driver: &Driver,
+        name: &str,
+        peer_url: &str,
+    ) -> Result<Vec<Residue>, Failure> {
         let stays = |why: String| {
             vec![Residue {
                 what: format!("etcd member {name} ({peer_url})"),
@@ -255,6 +328,18 @@ impl Run<'_> {
         match etcd.remove(peer_url, UNDO_LIMIT).await {
             Ok(_) => Ok(Vec::new()),
             Err(error) => Ok(stays(error.to_string())),
+        }
+    }
+
+    /// A node may not delete its own Node object; the administrator on a control-plane node may.
+    pub(super) async fn deleted_by_administrator(&self, node: &str) -> bool {
+        let Ok(Some(administration)) = Administration::of(self.host).await else {
+            return false;
+        };
+        let path = format!("/api/v1/nodes/{node}");
+        match administration.call(http::Method::DELETE, &path, None).await {
+            Ok(_) => true,
+            Err(error) => error.is_not_found(),
         }
     }
 
@@ -280,7 +365,11 @@ impl Run<'_> {
         let chain = self.pki_file(&file("etcd/healthcheck-client.crt")).await?;
         let key = self.pki_file(&file("etcd/healthcheck-client.key")).await?;
         let unusable = |error: &dyn std::error::Error| {
-            fail("certificate-unusable", format!("the certificates for etcd cannot be used: {error}"), "")
+            fail(
+                "certificate-unusable",
+                format!("the certificates for etcd cannot be used: {error}"),
+                "",
+            )
         };
         let ca = CertificateBundle::from_pem(&ca).map_err(|error| unusable(&error))?;
         let identity = ClientCertificate {
@@ -292,7 +381,11 @@ impl Run<'_> {
 
     /// A file below the directory of certificates, which must be there.
     pub(super) async fn pki_file(&self, path: &str) -> Result<Vec<u8>, Failure> {
-        let found = self.host.read(path).await.map_err(|error| error.to_failure())?;
+        let found = self
+            .host
+            .read(path)
+            .await
+            .map_err(|error| error.to_failure())?;
         let missing = || {
             fail(
                 "certificate-unusable",
@@ -316,7 +409,9 @@ impl Run<'_> {
         let tell = |other: &str| {
             self.events.tell(Event::Waiting {
                 node_name: self.node_name.clone(),
-                reason: format!("node {other} is joining the control plane; it is our turn after it"),
+                reason: format!(
+                    "node {other} is joining the control plane; it is our turn after it"
+                ),
             });
         };
         *held = Some(Turn::take(administration, &lease, &holder, &tell).await?);
@@ -335,7 +430,11 @@ impl Run<'_> {
     async fn fetch_shared(&self, blueprint: &Blueprint) -> Result<SharedCerts, Failure> {
         let again = "Upload them again on a control-plane node and join with the key that it prints: kubeadm init phase upload-certs --upload-certs";
         let key = self.plane.certificate_key.as_ref().ok_or_else(|| {
-            fail("certificate-key-wrong", "the certificate key is not at hand", "Give it again: --certificate-key.")
+            fail(
+                "certificate-key-wrong",
+                "the certificate key is not at hand",
+                "Give it again: --certificate-key.",
+            )
         })?;
         let object = self.cluster.shared_certificates().await;
         let object = object.map_err(|error| super::cluster_steps::handshake_failure(&error))?;
@@ -372,10 +471,12 @@ fn no_blueprint() -> Failure {
 
 fn turn_of(driver: &Driver) -> Option<(String, String)> {
     let steps = driver.state()?.header().definition.steps();
-    steps.iter().find_map(|spec| match StepContent::of(spec).ok()?.step {
-        Step::TakeTurn { lease, holder } => Some((lease, holder)),
-        _ => None,
-    })
+    steps
+        .iter()
+        .find_map(|spec| match StepContent::of(spec).ok()?.step {
+            Step::TakeTurn { lease, holder } => Some((lease, holder)),
+            _ => None,
+        })
 }
 
 fn member_before(driver: &Driver, peer_url: &str) -> Option<MemberBefore> {

@@ -46,6 +46,7 @@ impl Run<'_> {
                 let key = self.key_pem().await?;
                 combined(&certified.chain, key.expose())
             }
+            made => self.make(driver, made, attempt).await?,
         };
         self.secrets.put(name, secret);
         Ok(())

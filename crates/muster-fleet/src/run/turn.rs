@@ -59,16 +59,26 @@ fn spec(holder: &str, transitions: u64) -> Value {
 }
 
 fn holder_of(lease: &Value) -> &str {
-    lease.pointer("/spec/holderIdentity").and_then(Value::as_str).unwrap_or_default()
+    lease
+        .pointer("/spec/holderIdentity")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 /// What has to stay the same for a Lease to be stale.
 fn version_of(lease: &Value) -> String {
-    lease.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default().to_owned()
+    lease
+        .pointer("/metadata/resourceVersion")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn life_of(lease: &Value) -> Duration {
-    let seconds = lease.pointer("/spec/leaseDurationSeconds").and_then(Value::as_u64).unwrap_or(LIFE.as_secs());
+    let seconds = lease
+        .pointer("/spec/leaseDurationSeconds")
+        .and_then(Value::as_u64)
+        .unwrap_or(LIFE.as_secs());
     Duration::from_secs(seconds.clamp(1, 300))
 }
 
@@ -84,7 +94,8 @@ impl Turn {
         let mut waiting = Waiting::default();
         let begun = Instant::now();
         loop {
-            let obstacle = match attempt(&administration, &path, lease, holder, &mut waiting).await {
+            let obstacle = match attempt(&administration, &path, lease, holder, &mut waiting).await
+            {
                 Ok(Attempt::Taken) => break,
                 Ok(Attempt::HeldBy(other)) => {
                     waiting.api_trouble = None;
@@ -105,8 +116,17 @@ impl Turn {
             }
             sleep(LOOK).await;
         }
-        let renewal = tokio::spawn(renew(administration.clone(), path.clone(), holder.to_owned()));
-        Ok(Self { administration, path, holder: holder.to_owned(), renewal })
+        let renewal = tokio::spawn(renew(
+            administration.clone(),
+            path.clone(),
+            holder.to_owned(),
+        ));
+        Ok(Self {
+            administration,
+            path,
+            holder: holder.to_owned(),
+            renewal,
+        })
     }
 
     /// Gives the turn back, so that nobody waits for it to become stale.
@@ -195,11 +215,18 @@ async fn attempt(
                 "metadata": {"name": name, "namespace": "kube-system"},
                 "spec": spec(holder, 0),
             });
-            let collection = path.rsplit_once('/').map_or(path, |(collection, _)| collection);
-            return match administration.call(Method::POST, collection, Some(&object)).await {
+            let collection = path
+                .rsplit_once('/')
+                .map_or(path, |(collection, _)| collection);
+            return match administration
+                .call(Method::POST, collection, Some(&object))
+                .await
+            {
                 Ok(_) => Ok(Attempt::Taken),
                 // Somebody was faster: look again.
-                Err(error) if error.is_already_exists() => Ok(Attempt::HeldBy(waiting.told.clone())),
+                Err(error) if error.is_already_exists() => {
+                    Ok(Attempt::HeldBy(waiting.told.clone()))
+                }
                 Err(error) => Err(error),
             };
         }
@@ -209,7 +236,10 @@ async fn attempt(
     if !other.is_empty() && other != holder && !waiting.is_stale(&lease) {
         return Ok(Attempt::HeldBy(other));
     }
-    let transitions = lease.pointer("/spec/leaseTransitions").and_then(Value::as_u64).unwrap_or(0);
+    let transitions = lease
+        .pointer("/spec/leaseTransitions")
+        .and_then(Value::as_u64)
+        .unwrap_or(0);
     let mut taken = lease.clone();
     taken["spec"] = spec(holder, transitions.saturating_add(1));
     match administration.call(Method::PUT, path, Some(&taken)).await {

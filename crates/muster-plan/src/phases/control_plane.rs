@@ -337,8 +337,15 @@ fn conf_id(conf: ControlPlaneConf) -> String {
 }
 
 /// A control-plane node has the CA from the shared certificates: nothing else writes it, and what would have waited for
-/// that waits for nothing.
-pub(super) fn without_workers_ca(steps: &mut Steps) {
+/// that waits for nothing. Its manifests are root's alone, as kubeadm's.
+pub(super) fn adapt_workers(steps: &mut Steps) {
+    for planned in &mut steps.0 {
+        if planned.id == "make-manifests-dir"
+            && let Step::MakeDir { mode, .. } = &mut planned.step
+        {
+            *mode = 0o700;
+        }
+    }
     steps.0.retain(|step| step.id != "write-ca");
     for step in &mut steps.0 {
         step.after.retain(|id| id != "write-ca");
