@@ -10,9 +10,10 @@ use std::net::IpAddr;
 
 use jiff::SignedDuration;
 use muster_identity::GoDuration;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::config::ClusterConfiguration;
 use crate::key_algorithm::KeyAlgorithm;
 
 /// Largest ClusterConfiguration that is read, in bytes; a ConfigMap's own limit.
@@ -23,7 +24,7 @@ const MAX_DEPTH: usize = 32;
 const VERSIONS: [&str; 2] = ["kubeadm.k8s.io/v1beta4", "kubeadm.k8s.io/v1beta3"];
 
 /// Everything that the files of a control-plane node follow from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Blueprint {
     /// The cluster's part.
     pub cluster: ClusterBlueprint,
@@ -32,7 +33,7 @@ pub struct Blueprint {
 }
 
 /// The node's part of a blueprint.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ControlPlaneNode {
     /// The Node's name.
     pub name: String,
@@ -59,7 +60,7 @@ pub const CA_DIRS: [&str; 5] = [
 ];
 
 /// The cluster's part of a blueprint: a ClusterConfiguration with its defaults.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterBlueprint {
     /// Such as `v1.36.2`.
     pub kubernetes_version: String,
@@ -97,7 +98,7 @@ pub struct ClusterBlueprint {
 }
 
 /// Further settings of one component.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Component {
     /// Arguments without leading dashes, in order; a repeated name is given repeatedly.
     pub extra_args: Vec<(String, String)>,
@@ -110,7 +111,7 @@ pub struct Component {
 }
 
 /// A host path in a component.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct HostPathMount {
     /// The volume's name.
@@ -126,7 +127,8 @@ pub struct HostPathMount {
 }
 
 /// Where a cluster's data is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Etcd {
     /// In etcd on the control-plane nodes themselves.
     Local(LocalEtcd),
@@ -135,7 +137,7 @@ pub enum Etcd {
 }
 
 /// etcd on the control-plane nodes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalEtcd {
     /// Where it keeps its data.
     pub data_dir: String,
@@ -154,7 +156,7 @@ pub struct LocalEtcd {
 }
 
 /// etcd elsewhere.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ExternalEtcd {
     /// Its URLs.
@@ -249,6 +251,18 @@ impl ClusterBlueprint {
         let document: Document =
             serde_json::from_value(document.clone()).map_err(|error| malformed(&error))?;
         document.try_into()
+    }
+
+    /// Takes a configuration that was read by [`crate::config`].
+    ///
+    /// # Errors
+    /// [`BlueprintError`].
+    pub fn of(configuration: &ClusterConfiguration) -> Result<Self, BlueprintError> {
+        let mut document =
+            serde_json::to_value(configuration).map_err(|error| malformed(&error))?;
+        document["apiVersion"] = Value::from(VERSIONS[0]);
+        document["kind"] = Value::from("ClusterConfiguration");
+        Self::from_value(&document)
     }
 
     /// Whether etcd runs on the control-plane nodes.

@@ -1,9 +1,10 @@
 //! Which keys kubeadm makes: `encryptionAlgorithm` of a ClusterConfiguration.
 
 use muster_identity::{Entropy, KeyError, PrivateKey};
+use serde::{Deserialize, Serialize};
 
 /// A kind of key.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KeyAlgorithm {
     /// `RSA-2048`, the default.
     #[default]

@@ -9,12 +9,14 @@ use muster_identity::{
     AuthorityError, CertificateAuthority, CertificateBundle, Entropy, KeyError, Kubeconfig, Secret,
     Usage,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::blueprint::Blueprint;
 use crate::pki::Profile;
 
 /// A kubeconfig of a control-plane node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ControlPlaneConf {
     /// `admin.conf`: an administrator by RBAC.
     Admin,

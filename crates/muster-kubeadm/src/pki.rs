@@ -15,6 +15,7 @@ use muster_identity::{
     AuthorityError, Certificate, CertificateAuthority, Csr, CsrError, Entropy, PrivateKey, Subject,
     SubjectAltNames, Usage,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::blueprint::{Blueprint, ClusterBlueprint};
 
@@ -65,7 +66,8 @@ impl Authority {
 }
 
 /// A certificate that a control-plane node needs for itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Leaf {
     /// The API server's.
     ApiServer,

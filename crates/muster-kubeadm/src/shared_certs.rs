@@ -18,7 +18,8 @@ use std::fmt;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use muster_identity::{Entropy, PrivateKey, Secret};
+use muster_identity::{Entropy, Secret};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::blueprint::{ClusterBlueprint, Etcd};
@@ -130,56 +131,96 @@ pub fn decrypt(value: &[u8], key: &CertificateKey) -> Option<Secret<Vec<u8>>> {
     Some(text)
 }
 
-/// One file that control-plane nodes share.
+/// A file that control-plane nodes share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "each name is the file's own, see `Shared::name`")]
+pub enum Shared {
+    CaCrt,
+    CaKey,
+    FrontProxyCaCrt,
+    FrontProxyCaKey,
+    SaPub,
+    SaKey,
+    EtcdCaCrt,
+    EtcdCaKey,
+    ExternalEtcdCaCrt,
+    ExternalEtcdCrt,
+    ExternalEtcdKey,
+}
+
+impl Shared {
+    /// Its name in the Secret.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::CaCrt => "ca.crt",
+            Self::CaKey => "ca.key",
+            Self::FrontProxyCaCrt => "front-proxy-ca.crt",
+            Self::FrontProxyCaKey => "front-proxy-ca.key",
+            Self::SaPub => "sa.pub",
+            Self::SaKey => "sa.key",
+            Self::EtcdCaCrt => "etcd-ca.crt",
+            Self::EtcdCaKey => "etcd-ca.key",
+            Self::ExternalEtcdCaCrt => "external-etcd-ca.crt",
+            Self::ExternalEtcdCrt => "external-etcd.crt",
+            Self::ExternalEtcdKey => "external-etcd.key",
+        }
+    }
+
+    /// Whether it is a private key, which is root's alone on disk.
+    #[must_use]
+    pub fn is_key(self) -> bool {
+        self.name().ends_with(".key")
+    }
+}
+
+/// Where a shared file lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SharedFile {
-    /// Its name in the Secret.
-    pub name: &'static str,
-    /// Where it lies; empty for an external etcd without that file.
+    /// Which.
+    pub file: Shared,
+    /// Its path; empty for an external etcd without that file.
     pub path: String,
 }
 
 /// The files that nodes of this cluster share, in kubeadm's order.
 #[must_use]
 pub fn shared_files(cluster: &ClusterBlueprint) -> Vec<SharedFile> {
-    let below = |name: &'static str, path: &str| SharedFile {
-        name,
+    let below = |file: Shared, path: &str| SharedFile {
+        file,
         path: cluster.certificate_path(path),
     };
-    let mut files = vec![
-        below("ca.crt", "ca.crt"),
-        below("ca.key", "ca.key"),
-        below("front-proxy-ca.crt", "front-proxy-ca.crt"),
-        below("front-proxy-ca.key", "front-proxy-ca.key"),
-        below("sa.pub", "sa.pub"),
-        below("sa.key", "sa.key"),
-    ];
+    let mut files: Vec<SharedFile> = [
+        Shared::CaCrt,
+        Shared::CaKey,
+        Shared::FrontProxyCaCrt,
+        Shared::FrontProxyCaKey,
+        Shared::SaPub,
+        Shared::SaKey,
+    ]
+    .into_iter()
+    .map(|file| below(file, file.name()))
+    .collect();
     match &cluster.etcd {
         Etcd::Local(_) => {
-            files.push(below("etcd-ca.crt", "etcd/ca.crt"));
-            files.push(below("etcd-ca.key", "etcd/ca.key"));
+            files.push(below(Shared::EtcdCaCrt, "etcd/ca.crt"));
+            files.push(below(Shared::EtcdCaKey, "etcd/ca.key"));
         }
         Etcd::External(external) => {
-            let at = |name: &'static str, path: &str| SharedFile {
-                name,
-                path: path.to_owned(),
-            };
-            files.push(at("external-etcd-ca.crt", &external.ca_file));
-            files.push(at("external-etcd.crt", &external.cert_file));
-            files.push(at("external-etcd.key", &external.key_file));
+            for (file, path) in [
+                (Shared::ExternalEtcdCaCrt, &external.ca_file),
+                (Shared::ExternalEtcdCrt, &external.cert_file),
+                (Shared::ExternalEtcdKey, &external.key_file),
+            ] {
+                files.push(SharedFile {
+                    file,
+                    path: path.clone(),
+                });
+            }
         }
     }
     files
-}
-
-/// The mode that kubeadm gives a shared file: keys are for root alone.
-#[must_use]
-pub fn mode_of(content: &[u8]) -> u32 {
-    if PrivateKey::from_pem(content).is_ok() {
-        0o600
-    } else {
-        0o644
-    }
 }
 
 /// Why the shared certificates cannot be used.
@@ -302,9 +343,9 @@ impl SharedCerts {
     /// [`SharedCertsError::Missing`] names the first that is not.
     pub fn require(&self, cluster: &ClusterBlueprint) -> Result<(), SharedCertsError> {
         for file in shared_files(cluster) {
-            if !self.0.contains_key(file.name) {
+            if !self.0.contains_key(file.file.name()) {
                 return Err(SharedCertsError::Missing {
-                    name: file.name.to_owned(),
+                    name: file.file.name().to_owned(),
                 });
             }
         }

@@ -1,5 +1,6 @@
 //! Shared certificates: what kubeadm encrypts is opened, and a wrong key is told from damage.
 
+use muster_identity::BootstrapToken;
 use proptest::prelude::*;
 
 use super::*;
@@ -123,8 +124,6 @@ fn the_secret_ends_with_its_token_which_opens_no_door() {
     assert_eq!(owner["uid"], "a-uid");
 }
 
-use muster_identity::BootstrapToken;
-
 #[test]
 fn a_secret_without_a_needed_file_is_refused_by_name() {
     let cluster = crate::blueprint::tests::cluster("");
@@ -137,7 +136,7 @@ fn a_secret_without_a_needed_file_is_refused_by_name() {
     );
     let names: Vec<&str> = shared_files(&cluster)
         .iter()
-        .map(|file| file.name)
+        .map(|file| file.file.name())
         .collect();
     assert_eq!(
         names,
@@ -157,7 +156,7 @@ fn a_secret_without_a_needed_file_is_refused_by_name() {
     );
     let files = shared_files(&external);
     assert_eq!(files.last().unwrap().path, "/e/key");
-    assert_eq!(files.last().unwrap().name, "external-etcd.key");
+    assert_eq!(files.last().unwrap().file.name(), "external-etcd.key");
 }
 
 proptest! {

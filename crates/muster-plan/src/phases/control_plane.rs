@@ -52,24 +52,18 @@ impl Plane<'_> {
         );
         let pki: &[&str] = &["make-pki-dir", "prepare-control-plane"];
         let made = |path: String, mode: u32| Step::MakeDir { path, mode };
-        steps.add(
-            PHASE,
-            "make-certificates-dir",
-            pki,
-            made(cluster.certificates_dir.clone(), 0o755),
-        );
-        let dirs: &[&str] = if cluster.is_stacked() {
+        let mut dirs = pki.to_vec();
+        if cluster.certificates_dir.trim_end_matches('/') != paths::PKI_DIR {
+            let dir = made(cluster.certificates_dir.clone(), 0o755);
+            steps.add(PHASE, "make-certificates-dir", pki, dir);
+            dirs.push("make-certificates-dir");
+        }
+        if cluster.is_stacked() {
             let dir = made(cluster.certificate_path("etcd"), 0o755);
-            steps.add(
-                PHASE,
-                "make-etcd-certificates-dir",
-                &["make-certificates-dir"],
-                dir,
-            );
-            &["make-certificates-dir", "make-etcd-certificates-dir"]
-        } else {
-            &["make-certificates-dir"]
-        };
+            steps.add(PHASE, "make-etcd-certificates-dir", &dirs, dir);
+            dirs.push("make-etcd-certificates-dir");
+        }
+        let dirs = dirs.as_slice();
         if self.request.has_certificate_key {
             for shared in shared_files(cluster)
                 .into_iter()
