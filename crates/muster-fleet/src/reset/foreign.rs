@@ -70,6 +70,30 @@ async fn evidence(host: &dyn Host, cert_dir: &str) -> Result<Evidence, JoinError
     Ok(evidence)
 }
 
+/// What another tool has put at our journal's paths since. Its files and ours of before lie mixed, so nothing proves
+/// anything.
+pub(super) async fn anothers(host: &dyn Host) -> Result<Vec<Residue>, JoinError> {
+    let mut left = Vec::new();
+    for path in [
+        paths::KUBELET_CONF,
+        paths::CA_CRT,
+        paths::KUBELET_CLIENT_CURRENT,
+    ] {
+        if host.read(path).await.map_err(JoinError::Host)?.is_none() {
+            continue;
+        }
+        let state = host.root().real(paths::STATE_DIR);
+        left.push(Residue {
+            what: host.root().real(path),
+            why: "another tool has joined this machine since the join in the journal".into(),
+            remedy: format!(
+                "Reset it with that tool (`kubeadm reset`); or let the proof of the files decide: rm -r {state}, then `muster reset`"
+            ),
+        });
+    }
+    Ok(left)
+}
+
 impl Reset<'_> {
     /// Removes what is proved; says whether there was anything, and what is left.
     pub(super) async fn remove_foreign(

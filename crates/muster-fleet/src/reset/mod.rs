@@ -5,8 +5,6 @@
 
 mod etcd;
 mod foreign;
-#[cfg(test)]
-mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -154,7 +152,9 @@ pub async fn reset_with(
         did = true;
         left_behind.extend(reset.take_back(journal, told).await?);
     }
-    if !journalled {
+    if anothers {
+        left_behind.extend(foreign::anothers(host).await?);
+    } else if !journalled {
         let marked = reset.take_back_marked().await?;
         let (removed, left) = reset.remove_foreign(journal).await?;
         did |= marked || removed;
@@ -308,7 +308,9 @@ impl<'a> Reset<'a> {
         let ours = live.iter().filter(|told| kind(told) != JOIN || !anothers);
         let mut undo: Vec<String> = ours.rev().flat_map(lines).collect();
         let mut left_behind = Vec::new();
-        if joins.is_empty() || anothers {
+        if anothers {
+            left_behind.extend(foreign::anothers(self.host).await?);
+        } else if joins.is_empty() {
             undo.extend(marks(self.host).await?.iter().map(Step::undo));
             let found = foreign::look(self.host, self.options, true).await?;
             if let Some(member) = found.member.filter(|_| !self.options.keep_etcd_member) {

@@ -234,7 +234,11 @@ impl Disk for SimDisk {
 
     fn unmount(&self, path: &str) -> io::Result<()> {
         self.operation()?;
-        self.0.faults.lock().mounts.remove(path);
+        let mut faults = self.0.faults.lock();
+        if faults.busy.contains(path) {
+            return Err(io::ErrorKind::ResourceBusy.into());
+        }
+        faults.mounts.remove(path);
         Ok(())
     }
 

@@ -90,11 +90,15 @@ struct Faults {
     off: bool,
     /// Steps that fail, and whether they do so after their deed.
     failing: BTreeMap<String, bool>,
+    /// Steps that cannot be taken back.
+    stuck: BTreeSet<String>,
     /// The kubelet ends as soon as it is started.
     kubelet_ends: bool,
     /// A kubelet that is started runs this pod, with a volume mounted there.
     pod: Option<(String, String)>,
     mounts: BTreeSet<String>,
+    /// Mounts that are in use.
+    busy: BTreeSet<String>,
     /// Images that no registry has.
     missing_images: BTreeSet<String>,
     clock: i64,
@@ -229,6 +233,11 @@ impl SimHost {
         self.inside.faults.lock().mounts.insert(path.to_owned());
     }
 
+    /// A mount that cannot be unmounted, as somebody uses it.
+    pub fn mount_is_busy(&self, path: &str) {
+        self.inside.faults.lock().busy.insert(path.to_owned());
+    }
+
     /// What is mounted.
     #[must_use]
     pub fn mounts(&self) -> BTreeSet<String> {
@@ -253,6 +262,16 @@ impl SimHost {
             .lock()
             .failing
             .insert(id.to_owned(), after_deed);
+    }
+
+    /// Makes the undo of a step fail, or no longer.
+    pub fn fail_undo(&self, id: &str, fails: bool) {
+        let mut faults = self.inside.faults.lock();
+        if fails {
+            faults.stuck.insert(id.to_owned());
+        } else {
+            faults.stuck.remove(id);
+        }
     }
 
     /// Lets the kubelet end as soon as it is started.
@@ -380,6 +399,11 @@ impl Host for SimHost {
     async fn undo(&self, id: &str, step: &Step, prior: &Prior) -> Result<Vec<Residue>, HostError> {
         if self.is_off() {
             return Err(HostError::PowerLost);
+        }
+        if self.inside.faults.lock().stuck.contains(id) {
+            return Err(HostError::MadeToFail {
+                step: id.to_owned(),
+            });
         }
         self.machine.undo(id, step, prior).await
     }

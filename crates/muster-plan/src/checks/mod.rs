@@ -110,7 +110,7 @@ pub fn preflight(facts: &Facts, request: &JoinRequest) -> Vec<Finding> {
     let situation = Situation {
         facts,
         request,
-        bind_port: None,
+        bind_port: request.control_plane.as_ref().map(|plane| plane.bind_port),
     };
     ignoring(request, common(&situation))
 }

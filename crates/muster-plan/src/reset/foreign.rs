@@ -107,7 +107,9 @@ pub fn foreign_node(
         plan.purge(Purge::Contents {
             dir: paths::KUBELET_DIR.into(),
         });
-    } else if !evidence.names(paths::KUBELET_DIR).is_empty() {
+    } else if evidence.files.contains_key(paths::KUBELET_CONF)
+        || facts.files.contains_key(paths::KUBELET_CLIENT_CURRENT)
+    {
         plan.unproved(paths::KUBELET_DIR);
     }
     plan.plan

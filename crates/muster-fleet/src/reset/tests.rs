@@ -1,1 +1,0 @@
-//! Resets as stories: nodes of other tools, cuts of the power, and what stays.
