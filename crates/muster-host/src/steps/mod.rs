@@ -176,7 +176,11 @@ impl<D: Disk, S: Services, P: Processes> Machine<D, S, P> {
                 files.replace(id, plain(&path)?, 0o644, content.as_bytes(), prior)?;
                 self.services.reload().await?;
             }
-            Step::EnableService { unit } => self.services.set_enabled(unit, true).await?,
+            Step::EnableService { unit } => {
+                if !matches!(prior, Prior::Service { enabled: true, .. }) {
+                    self.services.set_enabled(unit, true).await?;
+                }
+            }
             Step::StopService { unit } => self.services.stop(unit).await?,
             Step::StartService { unit } => self.services.start(unit).await?,
             Step::SpawnSupervised {

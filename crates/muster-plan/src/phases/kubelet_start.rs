@@ -168,14 +168,15 @@ fn start(ingredients: &Ingredients<'_>, steps: &mut Steps) {
             unit
         }
     };
+    let start = Step::StartService { unit: unit.clone() };
+    steps.add(PHASE, "start-kubelet", &before, start);
+    // For the next boot only, and so no reason to keep the kubelet waiting now.
     steps.add(
         PHASE,
         "enable-kubelet",
         &before,
-        Step::EnableService { unit: unit.clone() },
+        Step::EnableService { unit },
     );
-    before.push("enable-kubelet");
-    steps.add(PHASE, "start-kubelet", &before, Step::StartService { unit });
 }
 
 fn supervise(ingredients: &Ingredients<'_>, steps: &mut Steps, mut before: Vec<&str>) {

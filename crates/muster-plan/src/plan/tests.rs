@@ -50,8 +50,8 @@ fn a_worker_with_a_system_kubelet_gets_the_files_of_a_kubeadm_node() {
             "write-kubelet-conf",
             "claim-node",
             "claim-pods",
-            "enable-kubelet",
             "start-kubelet",
+            "enable-kubelet",
             "await-kubelet",
             "await-node",
         ]
