@@ -345,3 +345,6 @@ pub(super) fn adapt_workers(steps: &mut Steps) {
         step.after.retain(|id| id != "write-ca");
     }
 }
+
+#[cfg(test)]
+mod tests;
