@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use tracing::level_filters::LevelFilter;
 
 fn main() -> ExitCode {
-    if kubeadm::is_meant(std::env::args_os().next().as_ref()) {
+    if kubeadm::is_meant(std::env::args_os()) {
         return kubeadm::main(std::env::args_os());
     }
     let arguments = Arguments::parse();
@@ -77,7 +77,9 @@ async fn run(command: Command, printer: Printer) -> Result<(), Failure> {
 
 /// A command that is kubeadm's word for word. What stands before it (`-o`, `-v`) counts as if it stood behind.
 async fn as_kubeadm(command: &str, line: AsKubeadm, printer: Printer) -> Result<(), Failure> {
-    let words: Vec<String> = std::iter::once(command.to_owned()).chain(line.words).collect();
+    let words: Vec<String> = std::iter::once(command.to_owned())
+        .chain(line.words)
+        .collect();
     kubeadm::run_as_own(&words, printer).await
 }
 

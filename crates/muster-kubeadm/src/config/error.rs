@@ -179,3 +179,22 @@ pub enum ConfigError {
         text: String,
     },
 }
+
+/// A configuration that cannot be used, and what was to be told before that was found out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{error}")]
+pub struct Unusable {
+    /// Why.
+    pub error: ConfigError,
+    /// For people.
+    pub warnings: Vec<String>,
+}
+
+impl From<ConfigError> for Unusable {
+    fn from(error: ConfigError) -> Self {
+        Self {
+            error,
+            warnings: Vec::new(),
+        }
+    }
+}

@@ -4,7 +4,7 @@
 
 use super::ambient::{Ambient, DEFAULT_CRI_SOCKET};
 use super::document::{Document, split};
-use super::error::ConfigError;
+use super::error::{ConfigError, Unusable};
 use super::print::document;
 use super::read::{Reader, Reading, Strictness, supported};
 use super::shape;
@@ -45,8 +45,8 @@ fn has(documents: &[Document], kind: &str) -> bool {
 /// Writes a file anew in `v1beta4`; only kubeadm's own kinds are written.
 ///
 /// # Errors
-/// [`ConfigError`], also for unknown and repeated fields.
-pub fn migrate(text: &str, ambient: &Ambient) -> Result<Reading<String>, ConfigError> {
+/// [`Unusable`], also for unknown and repeated fields.
+pub fn migrate(text: &str, ambient: &Ambient) -> Result<Reading<String>, Unusable> {
     let documents = split(text)?;
     known(&documents)?;
     let mut reader = strict(ambient, false);
@@ -63,9 +63,9 @@ pub fn migrate(text: &str, ambient: &Ambient) -> Result<Reading<String>, ConfigE
         written.push(document("ResetConfiguration", &reader.reset(&documents)?));
     }
     if has(&documents, "UpgradeConfiguration") {
-        return Err(ConfigError::Missing {
+        return Err(Unusable::from(ConfigError::Missing {
             text: "an UpgradeConfiguration cannot be migrated: it exists in v1beta4 only".into(),
-        });
+        }));
     }
     Ok(Reading {
         value: written.join("---\n"),
@@ -76,12 +76,12 @@ pub fn migrate(text: &str, ambient: &Ambient) -> Result<Reading<String>, ConfigE
 /// Checks a file.
 ///
 /// # Errors
-/// [`ConfigError`], also for unknown and repeated fields.
+/// [`Unusable`], also for unknown and repeated fields.
 pub fn validate(
     text: &str,
     ambient: &Ambient,
     allow_deprecated: bool,
-) -> Result<Reading<()>, ConfigError> {
+) -> Result<Reading<()>, Unusable> {
     let documents = split(text)?;
     known(&documents)?;
     // A file may be meant for another machine: this one's runtimes are no matter.

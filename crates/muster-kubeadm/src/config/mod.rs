@@ -21,7 +21,7 @@ mod yaml;
 pub use ambient::{Ambient, DEFAULT_CRI_SOCKET, KNOWN_CRI_SOCKETS, detect_cri_socket};
 pub use defaults::{default_timeouts, kubelet_component_config};
 pub use document::{Document, split};
-pub use error::{ConfigError, FieldError, aggregate};
+pub use error::{ConfigError, FieldError, Unusable, aggregate};
 pub use images::{
     CURRENT_VERSION, ETCD_TAG, IMAGE_REPOSITORY, Images, KUBERNETES_VERSION, MINIMUM_VERSION,
     PAUSE_TAG, is_version_label,

@@ -5,7 +5,7 @@
 
 use super::ambient::Ambient;
 use super::document::{Document, split};
-use super::error::ConfigError;
+use super::error::{ConfigError, Unusable};
 use super::types::{
     ClusterConfiguration, GROUP, InitConfiguration, JoinConfiguration, ResetConfiguration, Span,
 };
@@ -315,14 +315,22 @@ fn reading<T>(
     ambient: &Ambient,
     strictness: Strictness,
     read: impl FnOnce(&mut Reader<'_>) -> Result<T, ConfigError>,
-) -> Result<Reading<T>, ConfigError> {
+) -> Result<Reading<T>, Unusable> {
     let mut reader = Reader {
         ambient,
         strictness,
         tell_deprecated: true,
         warnings: Vec::new(),
     };
-    let value = read(&mut reader)?;
+    let value = match read(&mut reader) {
+        Ok(value) => value,
+        Err(error) => {
+            return Err(Unusable {
+                error,
+                warnings: reader.warnings,
+            });
+        }
+    };
     Ok(Reading {
         value,
         warnings: reader.warnings,
@@ -332,12 +340,12 @@ fn reading<T>(
 /// Reads a file with a JoinConfiguration, fills in what it leaves open and checks it.
 ///
 /// # Errors
-/// [`ConfigError`], in kubeadm's words.
+/// [`Unusable`], in kubeadm's words.
 pub fn read_join(
     text: &str,
     ambient: &Ambient,
     strictness: Strictness,
-) -> Result<Reading<JoinConfiguration>, ConfigError> {
+) -> Result<Reading<JoinConfiguration>, Unusable> {
     let documents = split(text)?;
     reading(ambient, strictness, |reader| reader.join(&documents))
 }
@@ -345,11 +353,11 @@ pub fn read_join(
 /// The same for a configuration that was made from flags.
 ///
 /// # Errors
-/// [`ConfigError`], in kubeadm's words.
+/// [`Unusable`], in kubeadm's words.
 pub fn resolve_join(
     mut join: JoinConfiguration,
     ambient: &Ambient,
-) -> Result<Reading<JoinConfiguration>, ConfigError> {
+) -> Result<Reading<JoinConfiguration>, Unusable> {
     defaults::join_static(&mut join);
     reading(ambient, Strictness::Lenient, |reader| {
         reader.join_rest(join)
@@ -359,12 +367,12 @@ pub fn resolve_join(
 /// Reads a file with a ResetConfiguration, fills in what it leaves open and checks it.
 ///
 /// # Errors
-/// [`ConfigError`], in kubeadm's words.
+/// [`Unusable`], in kubeadm's words.
 pub fn read_reset(
     text: &str,
     ambient: &Ambient,
     strictness: Strictness,
-) -> Result<Reading<ResetConfiguration>, ConfigError> {
+) -> Result<Reading<ResetConfiguration>, Unusable> {
     let documents = split(text)?;
     reading(ambient, strictness, |reader| reader.reset(&documents))
 }
@@ -372,11 +380,11 @@ pub fn read_reset(
 /// The same for a configuration that was made from flags.
 ///
 /// # Errors
-/// [`ConfigError`], in kubeadm's words.
+/// [`Unusable`], in kubeadm's words.
 pub fn resolve_reset(
     mut reset: ResetConfiguration,
     ambient: &Ambient,
-) -> Result<Reading<ResetConfiguration>, ConfigError> {
+) -> Result<Reading<ResetConfiguration>, Unusable> {
     defaults::reset_static(&mut reset);
     reading(ambient, Strictness::Lenient, |reader| {
         reader.reset_rest(reset)
@@ -386,12 +394,12 @@ pub fn resolve_reset(
 /// Reads a file with an InitConfiguration, a ClusterConfiguration or both.
 ///
 /// # Errors
-/// [`ConfigError`], in kubeadm's words.
+/// [`Unusable`], in kubeadm's words.
 pub fn read_init(
     text: &str,
     ambient: &Ambient,
     strictness: Strictness,
-) -> Result<Reading<Initial>, ConfigError> {
+) -> Result<Reading<Initial>, Unusable> {
     let documents = split(text)?;
     reading(ambient, strictness, |reader| reader.init(&documents))
 }
@@ -399,12 +407,12 @@ pub fn read_init(
 /// The same for configurations that were made from flags.
 ///
 /// # Errors
-/// [`ConfigError`], in kubeadm's words.
+/// [`Unusable`], in kubeadm's words.
 pub fn resolve_init(
     init: InitConfiguration,
     cluster: ClusterConfiguration,
     ambient: &Ambient,
-) -> Result<Reading<Initial>, ConfigError> {
+) -> Result<Reading<Initial>, Unusable> {
     let initial = Initial {
         init,
         cluster,
@@ -418,12 +426,12 @@ pub fn resolve_init(
 /// Reads and checks a file with an UpgradeConfiguration.
 ///
 /// # Errors
-/// [`ConfigError`], in kubeadm's words.
+/// [`Unusable`], in kubeadm's words.
 pub fn read_upgrade(
     text: &str,
     ambient: &Ambient,
     strictness: Strictness,
-) -> Result<Reading<Value>, ConfigError> {
+) -> Result<Reading<Value>, Unusable> {
     let documents = split(text)?;
     reading(ambient, strictness, |reader| reader.upgrade(&documents))
 }

@@ -8,17 +8,21 @@ use super::{ambient, config};
 use crate::exit::Failure;
 use crate::printer::Printer;
 use muster_fleet::{Event, EventSink, JoinError, JoinOptions, Joined};
+use muster_handshake::ErrorClass;
 use muster_host::{Host, LocalHost};
 use muster_kubeadm::config::{
     Ambient, BootstrapTokenDiscovery, DEFAULT_CRI_SOCKET, FileDiscovery, JoinConfiguration,
-    JoinControlPlane, Patches, Strictness, is_ip_sloppy, read_join, resolve_join,
+    JoinControlPlane, Patches, Span, Strictness, is_ip_sloppy, read_join, resolve_join,
     validate_ignored_checks,
 };
 use muster_plan::paths::Root;
 use muster_plan::{IgnoreSet, KubeletPreference, Phase, Step, Wait};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+/// Between two tries to reach a server.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// Where kubeadm writes what a rehearsal would have written.
 const DRY_RUN_DIR: &str = "KUBEADM_JOIN_DRYRUN_DIR";
 /// The administrator's kubeconfig.
@@ -61,13 +65,14 @@ pub(super) async fn run(line: &Parsed, printer: Printer) -> Result<(), Refusal> 
     let narrator = Narrator::new(printer, !checks, options.request.kubelet_seconds);
     let host = local_host(&options);
     let whole = |phase: &&str| ["preflight", "check-etcd"].contains(phase);
-    let done = if options.dry_run || skipped.iter().all(whole) {
-        muster_fleet::join(&options, host, &narrator.sink()).await
+    let phases = if options.dry_run || skipped.iter().all(whole) {
+        None
     } else {
-        let phases = phases_without(&skipped, join.control_plane.is_some())?;
-        muster_fleet::join_phases(&options, &phases, host, &narrator.sink()).await
+        Some(phases_without(&skipped, join.control_plane.is_some())?)
     };
-    let joined = done.map_err(|error| failed(&error, &narrator))?;
+    let joined = patiently(&join, &options, phases.as_deref(), &host, &narrator.sink())
+        .await
+        .map_err(|error| failed(&error, &narrator))?;
     if options.dry_run {
         return rehearsed(&joined, printer);
     }
@@ -79,6 +84,38 @@ pub(super) async fn run(line: &Parsed, printer: Printer) -> Result<(), Refusal> 
     }
     printer.text(closing(&join));
     Ok(())
+}
+
+/// As kubeadm, a join waits for a server that cannot be reached yet, for as long as the configuration says; unlike
+/// kubeadm it stops at once at what will not pass by itself.
+async fn patiently(
+    join: &JoinConfiguration,
+    options: &JoinOptions,
+    phases: Option<&[Phase]>,
+    host: &Arc<dyn Host>,
+    sink: &EventSink,
+) -> Result<Joined, JoinError> {
+    let limit = join.timeouts.discovery.map_or(300, Span::as_secs);
+    let limit = Duration::from_secs(u64::try_from(limit).unwrap_or_default());
+    let started = Instant::now();
+    loop {
+        let done = match phases {
+            None => muster_fleet::join(options, Arc::clone(host), sink).await,
+            Some(phases) => {
+                muster_fleet::join_phases(options, phases, Arc::clone(host), sink).await
+            }
+        };
+        match done {
+            Err(JoinError::Handshake(error))
+                if error.class() == ErrorClass::Transient
+                    && started.elapsed() < limit
+                    && !options.cancel.is_cancelled() =>
+            {
+                tokio::time::sleep(TRY_AGAIN).await;
+            }
+            done => return done,
+        }
+    }
 }
 
 fn closing(join: &JoinConfiguration) -> String {
@@ -247,7 +284,10 @@ fn phases_without(skipped: &[&str], control_plane: bool) -> Result<Vec<Phase>, R
     let plane = [
         ("etcd-join", Phase::EtcdJoin),
         ("control-plane-prepare/control-plane", Phase::ControlPlane),
-        ("control-plane-join/mark-control-plane", Phase::MarkControlPlane),
+        (
+            "control-plane-join/mark-control-plane",
+            Phase::MarkControlPlane,
+        ),
         ("wait-control-plane", Phase::WaitControlPlane),
     ];
     let mut all = vec![("control-plane-prepare", Phase::ControlPlanePrepare)];
@@ -256,14 +296,27 @@ fn phases_without(skipped: &[&str], control_plane: bool) -> Result<Vec<Phase>, R
     all.retain(|(_, phase)| control_plane || worker.iter().any(|(_, of)| of == phase));
     let left_out = |name: &str| {
         let group = name.split('/').next().unwrap_or(name);
-        skipped.iter().any(|skip| *skip == name || *skip == group || skip.starts_with(&format!("{name}/")))
+        skipped
+            .iter()
+            .any(|skip| *skip == name || *skip == group || skip.starts_with(&format!("{name}/")))
     };
-    let stay: Vec<Phase> =
-        all.iter().take_while(|(name, _)| !left_out(name)).map(|(_, phase)| *phase).collect();
-    match all.iter().skip(stay.len()).find(|(name, _)| !left_out(name)) {
+    let stay: Vec<Phase> = all
+        .iter()
+        .take_while(|(name, _)| !left_out(name))
+        .map(|(_, phase)| *phase)
+        .collect();
+    match all
+        .iter()
+        .skip(stay.len())
+        .find(|(name, _)| !left_out(name))
+    {
         None if !stay.is_empty() => Ok(stay),
         _ => {
-            let names: Vec<&str> = all.iter().map(|(name, _)| *name).filter(|name| left_out(name)).collect();
+            let names: Vec<&str> = all
+                .iter()
+                .map(|(name, _)| *name)
+                .filter(|name| left_out(name))
+                .collect();
             Err(Refusal::usage(format!(
                 "phase {} cannot be skipped: what comes after it stands on it",
                 names.first().unwrap_or(&"kubelet-start")
@@ -396,7 +449,7 @@ pub(super) async fn phase(path: &[&str], line: &Parsed, printer: Printer) -> Res
                     sink.tell(event);
                 }
             });
-            let looked = muster_fleet::join(&options, host, &without_plan).await;
+            let looked = patiently(&join, &options, None, &host, &without_plan).await;
             looked
                 .map(|_| ())
                 .map_err(|error| failed(&error, &narrator))
@@ -404,6 +457,7 @@ pub(super) async fn phase(path: &[&str], line: &Parsed, printer: Printer) -> Res
         ["kubelet-start"] => {
             options.request.ignore = everything()?;
             one_phase(
+                &join,
                 &options,
                 &[Phase::TlsBootstrap, Phase::KubeletStart],
                 host,
@@ -425,7 +479,7 @@ pub(super) async fn phase(path: &[&str], line: &Parsed, printer: Printer) -> Res
                 Phase::KubeletWait,
                 Phase::NodeWait,
             ];
-            one_phase(&options, &all, host, printer).await
+            one_phase(&join, &options, &all, host, printer).await
         }
         other => control_plane_phase(other, &join),
     }
@@ -444,6 +498,7 @@ fn control_plane_phase(path: &[&str], join: &JoinConfiguration) -> Result<(), Re
 }
 
 async fn one_phase(
+    join: &JoinConfiguration,
     options: &JoinOptions,
     phases: &[Phase],
     host: Arc<dyn Host>,
@@ -451,11 +506,8 @@ async fn one_phase(
 ) -> Result<(), Refusal> {
     let narrator = Narrator::new(printer, true, options.request.kubelet_seconds);
     let sink = narrator.sink();
-    let done = if options.dry_run {
-        muster_fleet::join(options, host, &sink).await
-    } else {
-        muster_fleet::join_phases(options, phases, host, &sink).await
-    };
+    let phases = (!options.dry_run).then_some(phases);
+    let done = patiently(join, options, phases, &host, &sink).await;
     done.map(|_| ()).map_err(|error| failed(&error, &narrator))
 }
 
@@ -468,14 +520,21 @@ mod tests {
         let worker = phases_without(&["kubelet-wait-bootstrap"], false).unwrap();
         assert_eq!(worker, [Phase::TlsBootstrap, Phase::KubeletStart]);
         // What a worker does not have is left out of it anyway.
-        assert_eq!(phases_without(&["etcd-join", "control-plane-prepare/certs"], false).unwrap().len(), 4);
+        assert_eq!(
+            phases_without(&["etcd-join", "control-plane-prepare/certs"], false)
+                .unwrap()
+                .len(),
+            4
+        );
         assert!(phases_without(&["kubelet-start"], false).is_err());
         let plane = phases_without(&["wait-control-plane"], true).unwrap();
         assert_eq!(plane.last(), Some(&Phase::MarkControlPlane));
         assert!(phases_without(&["control-plane-prepare/certs"], true).is_err());
         assert!(phases_without(&["etcd-join"], true).is_err());
         assert_eq!(
-            phases_without(&["control-plane-join", "wait-control-plane"], true).unwrap().last(),
+            phases_without(&["control-plane-join", "wait-control-plane"], true)
+                .unwrap()
+                .last(),
             Some(&Phase::ControlPlane)
         );
     }

@@ -320,6 +320,13 @@ impl Parsed {
         Ok(())
     }
 
+    /// Gives a flag that was not given, if the command has it.
+    pub(super) fn prefer(&mut self, name: &str, value: &str) {
+        if self.knows(name) && !self.is_given(name) {
+            self.given.push((name.to_owned(), value.to_owned()));
+        }
+    }
+
     /// Whether a flag was given.
     pub(super) fn is_given(&self, name: &str) -> bool {
         self.given.iter().any(|(given, _)| given == name)

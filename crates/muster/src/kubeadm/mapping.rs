@@ -23,6 +23,9 @@ use tokio_util::sync::CancellationToken;
 /// A discovery file that is fetched is small; a server that takes longer is not going to answer.
 const FILE_LIMIT: std::time::Duration = std::time::Duration::from_secs(30);
 
+/// A fresh token is signed for within moments: one that is not by then is unknown.
+const SIGNATURE_PATIENCE: SignedDuration = SignedDuration::from_secs(10);
+
 /// What a configuration file does not say.
 pub(crate) struct Surroundings {
     /// What stands for `/`.
@@ -33,7 +36,7 @@ pub(crate) struct Surroundings {
     pub(crate) hollow: bool,
     /// What counts as joined.
     pub(crate) wait: Wait,
-    /// Whether failures that may pass are tried again for as long as the configuration allows.
+    /// Whether a token that is not signed for yet, and a server that does not answer yet, are waited for a moment.
     pub(crate) patient: bool,
     /// Only say what would be done.
     pub(crate) dry_run: bool,
@@ -188,7 +191,7 @@ async fn credential(join: &JoinConfiguration, patient: bool) -> Result<Credentia
     let limit =
         |span: Option<Span>, default| span.map_or(default, |span| span.0.to_signed_duration());
     if patient {
-        credential.patience = limit(join.timeouts.discovery, SignedDuration::from_mins(5));
+        credential.patience = SIGNATURE_PATIENCE;
     }
     credential.approval_limit = limit(join.timeouts.tls_bootstrap, SignedDuration::from_mins(5));
     Ok(credential)

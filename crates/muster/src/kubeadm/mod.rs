@@ -31,10 +31,16 @@ use refusal::Refusal;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// Whether the program was started under kubeadm's name.
-pub(crate) fn is_meant(program: Option<&OsString>) -> bool {
-    let path = program.map(std::path::Path::new);
-    path.and_then(std::path::Path::file_name) == Some("kubeadm".as_ref())
+/// Whether the program was started under kubeadm's name. Its own services are its own under any name: they are what
+/// a join starts, and kubeadm has no commands of these names.
+pub(crate) fn is_meant(mut arguments: impl Iterator<Item = OsString>) -> bool {
+    let program = arguments.next();
+    let path = program.as_deref().map(std::path::Path::new);
+    let named = path.and_then(std::path::Path::file_name) == Some("kubeadm".as_ref());
+    let service = arguments
+        .next()
+        .is_some_and(|word| word == "kubelet" || word == "supervise");
+    named && !service
 }
 
 /// Runs a command line of kubeadm's to its end.
@@ -68,13 +74,27 @@ pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 
 /// The same command under this program's own name: `muster config …`.
 pub(crate) async fn run_as_own(words: &[String], printer: Printer) -> Result<(), Failure> {
-    let parsed = match line::parse(words) {
-        Ok(parsed) => parsed,
-        Err(stop) => return stop_of(stop, printer).map_err(|refusal| refusal.into_failure()),
+    let own = |refusal: Refusal| {
+        config::tell(refusal.warnings(), printer);
+        refusal.under_own_name().into_failure()
     };
-    run(&parsed, printer)
-        .await
-        .map_err(|refusal| refusal.into_failure())
+    let mut parsed = match line::parse(words) {
+        Ok(parsed) => parsed,
+        Err(Stop::Page(page) | Stop::Group(page)) => {
+            let page = refusal::OWN_COMMANDS.iter().fold(page, |page, command| {
+                page.replace(&format!("kubeadm {command}"), &format!("muster {command}"))
+            });
+            printer.text(page);
+            return Ok(());
+        }
+        Err(Stop::Refused(refusal)) => return Err(own(refusal)),
+    };
+    match printer.output() {
+        Output::Text => {}
+        Output::Json => parsed.prefer("output", "json"),
+        Output::Yaml => parsed.prefer("output", "yaml"),
+    }
+    run(&parsed, printer).await.map_err(own)
 }
 
 fn stop_of(stop: Stop, printer: Printer) -> Result<(), Refusal> {
@@ -97,6 +117,7 @@ fn end(result: Result<(), Refusal>, verbosity: i64, printer: Printer) -> ExitCod
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(refusal) => {
+            config::tell(refusal.warnings(), printer);
             printer.note(refusal.render(verbosity));
             ExitCode::FAILURE
         }

@@ -228,7 +228,10 @@ fn step_line(step: &str, phase: Phase, description: &str) -> Option<String> {
         // What kubeadm has no line for is told in our own words, under the phase's tag.
         _ => {
             let phase = name(phase);
-            format!("[{}] {description}", phase.rsplit('/').next().unwrap_or(phase))
+            format!(
+                "[{}] {description}",
+                phase.rsplit('/').next().unwrap_or(phase)
+            )
         }
     })
 }

@@ -4,10 +4,13 @@
 
 use crate::exit::{CLUSTER, FAILED, Failure, USAGE};
 use jiff::Timestamp;
-use muster_kubeadm::config::ConfigError;
+use muster_kubeadm::config::{ConfigError, Unusable};
 use std::fmt::Write as _;
 use std::panic::Location;
 use tracing::level_filters::LevelFilter;
+
+/// The commands that are kubeadm's word for word under this program's own name too.
+pub(super) const OWN_COMMANDS: [&str; 4] = ["config", "certs", "kubeconfig", "init"];
 
 /// A command that did not do what it was asked for.
 #[derive(Debug)]
@@ -17,6 +20,8 @@ pub(super) struct Refusal {
     text: String,
     causes: Vec<String>,
     remedy: Vec<String>,
+    /// What is to be told before it.
+    warnings: Vec<String>,
 }
 
 impl Refusal {
@@ -28,7 +33,22 @@ impl Refusal {
             text: text.into(),
             causes: Vec::new(),
             remedy: Vec::new(),
+            warnings: Vec::new(),
         }
+    }
+
+    /// What is to be told before the error.
+    pub(super) fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The same under this program's own name.
+    pub(super) fn under_own_name(mut self) -> Self {
+        for command in OWN_COMMANDS {
+            let (theirs, ours) = (format!("kubeadm {command}"), format!("muster {command}"));
+            self.text = self.text.replace(&theirs, &ours);
+        }
+        self
     }
 
     /// The command line is wrong.
@@ -107,6 +127,16 @@ impl From<Failure> for Refusal {
             text,
             causes: failure.causes,
             remedy: failure.remedy,
+            warnings: Vec::new(),
+        }
+    }
+}
+
+impl From<Unusable> for Refusal {
+    fn from(unusable: Unusable) -> Self {
+        Self {
+            warnings: unusable.warnings,
+            ..Self::config(&unusable.error)
         }
     }
 }

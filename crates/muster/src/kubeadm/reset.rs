@@ -6,11 +6,11 @@ use super::{ambient, config, join};
 use crate::printer::Printer;
 use muster_fleet::{Event, EventSink, ResetOptions, ResetOutcome};
 use muster_host::{Host, LocalHost};
-use muster_plan::ResetWishes;
 use muster_kubeadm::config::{
     Ambient, DEFAULT_CRI_SOCKET, ResetConfiguration, Strictness, read_reset, resolve_reset,
     validate_ignored_checks,
 };
+use muster_plan::ResetWishes;
 use std::path::PathBuf;
 use std::sync::Arc;
 

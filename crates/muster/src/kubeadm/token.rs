@@ -318,7 +318,7 @@ async fn delete(line: &Parsed, printer: Printer) -> Result<(), Refusal> {
         });
         ids.push(id.ok_or_else(|| {
             Refusal::usage(format!(
-                "given token didn't match pattern {ID_PATTERN:?} or {TOKEN_PATTERN:?}"
+                "given token didn't match pattern {TOKEN_PATTERN:?} or {ID_PATTERN:?}"
             ))
         })?);
     }
