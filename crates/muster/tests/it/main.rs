@@ -6,6 +6,7 @@
 )]
 
 mod bench;
+mod control_planes;
 mod crashes;
 mod everyday;
 mod harness;
