@@ -87,9 +87,31 @@ fn read_options(text: &str) -> BTreeMap<String, char> {
 
 /// The modules that are loaded or built in, of those that matter.
 pub(super) fn modules() -> BTreeSet<String> {
-    let there = |name: &&&str| Path::new("/sys/module").join(name).is_dir();
-    let names = paths::WATCHED_MODULES.iter().filter(there);
+    let names = paths::WATCHED_MODULES
+        .iter()
+        .filter(|name| has_module(name));
     names.map(|name| (*name).to_owned()).collect()
+}
+
+/// Whether a module is loaded or built in. One that is built in and has no parameters leaves no trace below
+/// `/sys/module`: then what it brings along tells.
+pub(crate) fn has_module(name: &str) -> bool {
+    let name = name.replace('-', "_");
+    if Path::new("/sys/module").join(&name).is_dir() {
+        return true;
+    }
+    match name.as_str() {
+        "br_netfilter" => Path::new("/proc/sys/net/bridge/bridge-nf-call-iptables").exists(),
+        "nf_conntrack" => Path::new("/proc/sys/net/netfilter/nf_conntrack_max").exists(),
+        "ip_vs" => Path::new("/proc/net/ip_vs").exists(),
+        "overlay" => {
+            let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+            known
+                .lines()
+                .any(|line| line.split_ascii_whitespace().last() == Some("overlay"))
+        }
+        _ => false,
+    }
 }
 
 /// SELinux's mode, when it is on.

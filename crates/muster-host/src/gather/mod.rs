@@ -26,6 +26,8 @@ use crate::services::Services;
 use crate::steps::io_error;
 use crate::{HostError, Subject};
 
+pub(crate) use kernel::has_module;
+
 /// Nothing that is asked of the machine may take longer; what does is left out.
 const PATIENCE: Duration = Duration::from_millis(800);
 /// As long as kubeadm waits for a container runtime.

@@ -54,13 +54,11 @@ pub(super) fn cgroups() -> CgroupFact {
     }
     let controllers: BTreeSet<String> =
         v1_controllers(&fs::read_to_string("/proc/cgroups").unwrap_or_default());
-    let mounted: BTreeSet<String> = controllers
-        .into_iter()
-        .filter(|name| base.join(name).is_dir())
-        .collect();
+    // As kubeadm does it: what the kernel has counts, wherever it is mounted.
+    let mounted = controllers.iter().any(|name| base.join(name).is_dir());
     CgroupFact {
-        version: u8::from(!mounted.is_empty()),
-        controllers: mounted,
+        version: u8::from(mounted),
+        controllers,
         freezer: None,
     }
 }

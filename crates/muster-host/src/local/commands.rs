@@ -60,11 +60,8 @@ pub(crate) async fn run(program: &Path, args: &[&str]) -> Result<String, HostErr
     if said.success {
         return Ok(said.stdout);
     }
-    let output = if said.stderr.trim().is_empty() {
-        &said.stdout
-    } else {
-        &said.stderr
-    };
+    // Some programs give the reason on one and the result on the other.
+    let output = format!("{}\n{}", said.stdout.trim(), said.stderr.trim());
     Err(HostError::Command {
         command: line(program, args),
         status: said.status,

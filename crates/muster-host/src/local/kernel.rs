@@ -30,11 +30,6 @@ fn is_in_path(name: &str) -> bool {
     std::env::split_paths(&path).any(|dir| dir.join(name).exists())
 }
 
-/// A module's name as the kernel writes it.
-fn module_dir(name: &str) -> PathBuf {
-    Path::new("/sys/module").join(name.replace('-', "_"))
-}
-
 fn setting_path(key: &str) -> Result<String, HostError> {
     let path = format!("/proc/sys/{key}");
     if crate::disk::is_plain(&path) {
@@ -47,7 +42,7 @@ fn setting_path(key: &str) -> Result<String, HostError> {
 #[async_trait]
 impl Kernel for RealKernel {
     fn has_module(&self, name: &str) -> bool {
-        module_dir(name).is_dir()
+        crate::gather::has_module(name)
     }
 
     async fn load_module(&self, name: &str) -> Result<(), HostError> {

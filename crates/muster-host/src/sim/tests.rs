@@ -147,7 +147,11 @@ fn timeless(mut world: World) -> World {
 /// A repair's saga on a machine that needs everything mended, some of it by others already.
 fn repair_world(host: &SimHost) -> HostWorld<World> {
     host.put_file("/etc/fstab", 0o640, b"/dev/sda2 none swap sw 0 0\n");
-    host.put_file("/etc/sysctl.d/90-muster.conf", 0o600, b"vm.swappiness = 1\n");
+    host.put_file(
+        "/etc/sysctl.d/90-muster.conf",
+        0o600,
+        b"vm.swappiness = 1\n",
+    );
     host.with_world(|world| {
         let swap = |device: &str, priority| Swap {
             device: device.into(),
@@ -195,10 +199,7 @@ fn machines() -> Vec<(&'static str, Fresh)> {
             "bare",
             Box::new(|| world(&SimHost::new("n1"), Runtime::Hollow)),
         ),
-        (
-            "a repair",
-            Box::new(|| repair_world(&SimHost::new("n1"))),
-        ),
+        ("a repair", Box::new(|| repair_world(&SimHost::new("n1")))),
         (
             "systemd without a kubelet",
             Box::new(|| {
@@ -325,13 +326,23 @@ async fn what_is_purged_is_gone_and_what_holds_on_is_named() {
     }
     host.put_file("/var/log/containers/other.log", 0o600, b"x");
     host.with_world(|world| {
-        for (name, target) in [("a.log", "/var/log/pods/ns_pod_uid/c/0.log"), ("b.log", "/elsewhere")] {
-            let entry = Entry::Link { target: target.into() };
-            world.tree.insert(format!("/var/log/containers/{name}"), entry);
+        for (name, target) in [
+            ("a.log", "/var/log/pods/ns_pod_uid/c/0.log"),
+            ("b.log", "/elsewhere"),
+        ] {
+            let entry = Entry::Link {
+                target: target.into(),
+            };
+            world
+                .tree
+                .insert(format!("/var/log/containers/{name}"), entry);
         }
         world.pods = ["p1".to_owned(), "p2".to_owned()].into();
         world.kernel.links = ["eth0", "cni0", "flannel.1"].map(String::from).into();
-        world.kernel.filters.insert("iptables chain nat KUBE-SERVICES".into());
+        world
+            .kernel
+            .filters
+            .insert("iptables chain nat KUBE-SERVICES".into());
     });
     host.mount("/var/lib/kubelet/pods/u/volumes/v");
     host.mount("/var/lib/kubelet/pods/u/volumes/v/nested");
@@ -340,7 +351,10 @@ async fn what_is_purged_is_gone_and_what_holds_on_is_named() {
     let purge = async |what: Purge| {
         let step = Step::Purge { what };
         for _ in 0..2 {
-            let receipt = host.perform("p", &step, &Prior::Nothing, &SecretBag::new()).await.unwrap();
+            let receipt = host
+                .perform("p", &step, &Prior::Nothing, &SecretBag::new())
+                .await
+                .unwrap();
             let left: Vec<muster_saga::Residue> = serde_json::from_value(receipt).unwrap();
             if !left.is_empty() {
                 return left.into_iter().map(|residue| residue.what).collect();
@@ -349,14 +363,38 @@ async fn what_is_purged_is_gone_and_what_holds_on_is_named() {
         Vec::<String>::new()
     };
     let endpoint = || "unix:///c.sock".to_owned();
-    assert_eq!(purge(Purge::Pods { endpoint: endpoint() }).await, Vec::<String>::new());
+    assert_eq!(
+        purge(Purge::Pods {
+            endpoint: endpoint()
+        })
+        .await,
+        Vec::<String>::new()
+    );
     let busy = "mount at /var/lib/kubelet/pods/busy/volumes/v";
-    assert_eq!(purge(Purge::Mounts { below: "/var/lib/kubelet".into() }).await, [busy]);
-    assert_eq!(purge(Purge::Contents { dir: "/var/lib/kubelet".into() }).await, [busy]);
+    assert_eq!(
+        purge(Purge::Mounts {
+            below: "/var/lib/kubelet".into()
+        })
+        .await,
+        [busy]
+    );
+    assert_eq!(
+        purge(Purge::Contents {
+            dir: "/var/lib/kubelet".into()
+        })
+        .await,
+        [busy]
+    );
     assert_eq!(purge(Purge::PodLogs).await, Vec::<String>::new());
     let preview = host.preview(&Purge::NetworkPlugins).await.unwrap();
-    assert!(preview.contains(&"interface cni0 (bridge plugin)".to_owned()), "{preview:?}");
-    assert_eq!(host.preview(&Purge::Firewall).await.unwrap(), ["iptables chain nat KUBE-SERVICES"]);
+    assert!(
+        preview.contains(&"interface cni0 (bridge plugin)".to_owned()),
+        "{preview:?}"
+    );
+    assert_eq!(
+        host.preview(&Purge::Firewall).await.unwrap(),
+        ["iptables chain nat KUBE-SERVICES"]
+    );
     assert_eq!(purge(Purge::NetworkPlugins).await, Vec::<String>::new());
     assert_eq!(purge(Purge::Firewall).await, Vec::<String>::new());
     let world = host.snapshot();
@@ -382,13 +420,27 @@ async fn a_host_below_another_root_changes_no_kernel() {
     let dir = tempfile::tempdir().unwrap();
     let host = crate::LocalHost::new(Root::new(dir.path().to_str().unwrap()));
     for step in [
-        Step::LoadModule { name: "br_netfilter".into() },
-        Step::SetSysctl { key: "kernel/ostype".into(), value: "x".into() },
+        Step::LoadModule {
+            name: "br_netfilter".into(),
+        },
+        Step::SetSysctl {
+            key: "kernel/ostype".into(),
+            value: "x".into(),
+        },
         Step::SwapOff {},
-        Step::Purge { what: Purge::Firewall },
-        Step::Purge { what: Purge::NetworkPlugins },
+        Step::Purge {
+            what: Purge::Firewall,
+        },
+        Step::Purge {
+            what: Purge::NetworkPlugins,
+        },
     ] {
-        let refused = host.perform("s", &step, &Prior::Nothing, &SecretBag::new()).await;
-        assert!(matches!(refused, Err(HostError::NotAHostStep { .. })), "{step:?}");
+        let refused = host
+            .perform("s", &step, &Prior::Nothing, &SecretBag::new())
+            .await;
+        assert!(
+            matches!(refused, Err(HostError::NotAHostStep { .. })),
+            "{step:?}"
+        );
     }
 }
