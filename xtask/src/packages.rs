@@ -39,7 +39,7 @@ pub(crate) fn ensure() -> Result<()> {
     if !missing.is_empty() {
         install(&missing)?;
     }
-    ensure_kubectl()
+    UNPACKED.iter().try_for_each(ensure_unpacked)
 }
 
 fn in_system_folders(program: &str) -> bool {
@@ -65,19 +65,38 @@ fn install(packages: &[&str]) -> Result<()> {
     run("apt-get", &arguments)
 }
 
-/// kubectl must be a recent one. Debian stable's own is too old for today's API, so a current one is
-/// unpacked under `target/tools/`, without installing it.
-fn ensure_kubectl() -> Result<()> {
-    if in_path("kubectl") || tools().join("kubectl").is_file() {
+/// Programs that are unpacked under `target/tools/` where they are missing, and their packages. Debian stable's own
+/// kubectl is too old for today's API; installing etcd's package would start it as a service.
+const UNPACKED: &[Needed] = &[
+    Needed {
+        program: "kubectl",
+        package: "kubectl",
+    },
+    Needed {
+        program: "etcd",
+        package: "etcd-server",
+    },
+];
+
+fn ensure_unpacked(needed: &Needed) -> Result<()> {
+    if in_path(needed.program) || tools().join(needed.program).is_file() {
         return Ok(());
     }
     if !in_path("apt-get") {
-        bail!("the tests need kubectl 1.30 or newer in PATH");
+        bail!(
+            "the tests need {} in PATH (kubectl 1.30, etcd 3.5, or newer)",
+            needed.program
+        );
     }
-    let script = root().join("xtask/unpack-kubectl.sh");
+    let script = root().join("xtask/unpack-debian.sh");
     run(
         "sh",
-        &[&script.to_string_lossy(), &tools().to_string_lossy()],
+        &[
+            &script.to_string_lossy(),
+            &tools().to_string_lossy(),
+            needed.package,
+            needed.program,
+        ],
     )
 }
 

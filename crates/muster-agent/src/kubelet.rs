@@ -132,7 +132,7 @@ impl Kubelet {
         };
         let registration = Registration {
             name,
-            addresses: options.node_ip.into_iter().collect(),
+            addresses: options.node_ip.clone(),
             labels: options.labels.clone(),
             taints: options.taints.clone(),
             kubelet_version: options.version.clone(),

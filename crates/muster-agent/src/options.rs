@@ -24,8 +24,8 @@ pub struct KubeletOptions {
     pub runtime: RuntimeChoice,
     /// The Node's name; `None` takes the one in the client certificate.
     pub name: Option<NodeName>,
-    /// The Node's address; `None` takes the one that packets to the API server leave from.
-    pub node_ip: Option<IpAddr>,
+    /// The Node's address, or one of each family; empty takes the one that packets to the API server leave from.
+    pub node_ip: Vec<IpAddr>,
     /// Labels to register with.
     pub labels: BTreeMap<String, String>,
     /// Taints to register with.

@@ -36,6 +36,22 @@ pub mod exit_code {
     pub const INTERRUPTED: u8 = 70;
     /// `journal-damaged`: the journal contradicts itself or was written by a newer program.
     pub const JOURNAL_DAMAGED: u8 = 71;
+    /// `shared-certificates-gone`: no control-plane node has uploaded them, or they have expired.
+    pub const SHARED_CERTIFICATES_GONE: u8 = 80;
+    /// `certificate-key-wrong`: the certificate key is that of another upload.
+    pub const CERTIFICATE_KEY_WRONG: u8 = 81;
+    /// `shared-certificates-damaged`: what was uploaded is damaged or incomplete.
+    pub const SHARED_CERTIFICATES_DAMAGED: u8 = 82;
+    /// `certificate-unusable`: a certificate, key or kubeconfig on the machine is missing or wrong.
+    pub const CERTIFICATE_UNUSABLE: u8 = 83;
+    /// `control-plane-busy`: other control-plane nodes were joining all the time.
+    pub const CONTROL_PLANE_BUSY: u8 = 84;
+    /// `etcd-unhealthy`: too few members of etcd answer.
+    pub const ETCD_UNHEALTHY: u8 = 85;
+    /// `etcd-refused`: etcd does not change its members.
+    pub const ETCD_REFUSED: u8 = 86;
+    /// `control-plane-unhealthy`: a component did not become healthy, or the API refused an administrator.
+    pub const CONTROL_PLANE_UNHEALTHY: u8 = 87;
 }
 
 /// What became of the machine after a step failed.
@@ -216,6 +232,12 @@ impl JoinError {
             }
             Self::Locked { .. } => "Wait until it has ended.".into(),
             Self::Host(error) => return error.remedy(),
+            Self::Plan {
+                source: PlanError::ControlPlane { source },
+            } => source.remedy(),
+            Self::Plan {
+                source: PlanError::Patches { .. },
+            } => "Correct the patch that is named.".into(),
             Self::Plan { .. } => {
                 "Mend the ConfigMap kube-system/kubelet-config on the cluster.".into()
             }
@@ -255,6 +277,14 @@ pub(crate) fn exit_code_of(id: &str) -> u8 {
         "plan-unusable" => exit_code::PLAN_UNUSABLE,
         "interrupted" => exit_code::INTERRUPTED,
         "journal-damaged" => exit_code::JOURNAL_DAMAGED,
+        "shared-certificates-gone" => exit_code::SHARED_CERTIFICATES_GONE,
+        "certificate-key-wrong" => exit_code::CERTIFICATE_KEY_WRONG,
+        "shared-certificates-damaged" => exit_code::SHARED_CERTIFICATES_DAMAGED,
+        "certificate-unusable" => exit_code::CERTIFICATE_UNUSABLE,
+        "control-plane-busy" => exit_code::CONTROL_PLANE_BUSY,
+        "etcd-unhealthy" => exit_code::ETCD_UNHEALTHY,
+        "etcd-refused" => exit_code::ETCD_REFUSED,
+        "control-plane-unhealthy" => exit_code::CONTROL_PLANE_UNHEALTHY,
         _ => exit_code::HOST_FAILED,
     }
 }
@@ -269,7 +299,7 @@ mod tests {
             exit_code_of("token-unknown"),
             ErrorKind::TokenUnknown.exit_code()
         );
-        let ours = exit_code::PREFLIGHT_FAILED..=exit_code::JOURNAL_DAMAGED;
+        let ours = exit_code::PREFLIGHT_FAILED..=exit_code::CONTROL_PLANE_UNHEALTHY;
         for kind in ErrorKind::ALL {
             assert!(!ours.contains(&kind.exit_code()), "{kind}");
         }

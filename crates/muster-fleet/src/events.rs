@@ -86,6 +86,13 @@ pub enum Event {
         /// Why.
         failure: Failure,
     },
+    /// Somebody else has to end something first; the join goes on by itself afterwards.
+    Waiting {
+        /// The node's name.
+        node_name: String,
+        /// For what.
+        reason: String,
+    },
     /// An earlier join that was cut off is taken up again.
     Resuming {
         /// The node's name.

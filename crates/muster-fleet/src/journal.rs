@@ -30,6 +30,18 @@ pub struct Told {
     pub state: SagaState,
 }
 
+impl Told {
+    /// Whether nothing is left to take back or to finish: it was taken back, or it removed something for good.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        let removed = self.state.header().kind == crate::reset::KIND;
+        match self.state.status() {
+            SagaStatus::Undone => true,
+            status => removed && status == SagaStatus::Done,
+        }
+    }
+}
+
 fn store_error(source: StoreError) -> JournalError {
     JournalError::Store {
         source: Box::new(source),
@@ -85,11 +97,7 @@ impl Journal {
     /// # Errors
     /// [`JournalError`] when the store fails; what is left is still a whole story, as the last entries go first.
     pub async fn forget(&self, told: &Told) -> Result<(), JournalError> {
-        debug_assert_eq!(
-            told.state.status(),
-            SagaStatus::Undone,
-            "only what is no more"
-        );
+        debug_assert!(told.is_over(), "only what is no more");
         let prefix = format!("{PREFIX}{}/", told.id);
         let page = self
             .store

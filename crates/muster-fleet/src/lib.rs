@@ -9,6 +9,7 @@ mod events;
 mod join;
 mod journal;
 mod preflight;
+mod repair;
 mod reset;
 mod run;
 mod state_dir;
@@ -16,13 +17,14 @@ mod state_dir;
 pub mod testing;
 
 pub use cluster::{
-    ApiCluster, Certified, Cluster, ClusterFailure, Credential, Deletion, NodeCredentials,
-    NodeSight, Tell,
+    ApiCluster, Certified, Cluster, ClusterFailure, Credential, Deletion, Marks, NodeCredentials,
+    NodeSight, Tell, Way,
 };
 pub use error::{Aftermath, JoinError, exit_code};
 pub use events::{Event, EventSink};
-pub use join::{JoinOptions, Joined, join, join_with};
+pub use join::{JoinOptions, Joined, join, join_phases, join_with};
 pub use journal::{Journal, Told};
-pub use preflight::preflight;
+pub use preflight::{PreflightOptions, examine, preflight, preflight_control_plane, pull_images};
+pub use repair::{plan_repairs, repair, repair_with, undo_repairs, undo_repairs_with};
 pub use reset::{ResetOptions, ResetOutcome, reset, reset_with};
 pub use state_dir::StateDir;

@@ -4,9 +4,14 @@
 //! the run at once.
 
 mod cluster_steps;
+mod component_health;
+mod control_plane;
+mod control_plane_files;
 mod secrets;
+mod turn;
 
 pub(crate) use cluster_steps::kubelet_was_begun;
+pub(crate) use control_plane::Plane;
 
 use std::time::Instant;
 
@@ -38,6 +43,8 @@ pub(crate) struct Run<'a> {
     pub(crate) keep: bool,
     pub(crate) node_name: String,
     pub(crate) secrets: SecretBag,
+    /// What only a control-plane node needs.
+    pub(crate) plane: Plane,
 }
 
 /// How a run ended.
@@ -48,6 +55,8 @@ pub(crate) struct Ended {
     pub(crate) failure: Option<(String, Failure)>,
     /// Somebody asked to stop.
     pub(crate) interrupted: bool,
+    /// The step that is left for a later call, as only some phases were asked for.
+    pub(crate) left_at: Option<Phase>,
 }
 
 fn journal_error(source: muster_saga::JournalError) -> JoinError {
@@ -68,6 +77,17 @@ impl Run<'_> {
         driver: &mut Driver,
         journal: &SagaJournal,
     ) -> Result<Ended, JoinError> {
+        self.run_within(driver, journal, None).await
+    }
+
+    /// As [`Run::run`], but stops before the first step of a phase that is not among `phases`. Nothing is recorded of
+    /// that step: a later call finds it as after a power cut.
+    pub(crate) async fn run_within(
+        &mut self,
+        driver: &mut Driver,
+        journal: &SagaJournal,
+        phases: Option<&[Phase]>,
+    ) -> Result<Ended, JoinError> {
         let mut failure = None;
         let mut interrupted = false;
         let mut phase = PhaseClock::default();
@@ -83,6 +103,7 @@ impl Run<'_> {
                         halt,
                         failure,
                         interrupted,
+                        left_at: None,
                     });
                 }
                 Command::Append(entry) => {
@@ -91,7 +112,20 @@ impl Run<'_> {
                     self.tell_record(&entry);
                 }
                 Command::Observe { step } => {
-                    let seen = self.observe(&step).await;
+                    if let Some(left) = outside(&step, phases)? {
+                        phase.close(self.events);
+                        let halt = Halt::Kept {
+                            step: step.id.clone(),
+                            failure: interruption(),
+                        };
+                        return Ok(Ended {
+                            halt,
+                            failure,
+                            interrupted,
+                            left_at: Some(left),
+                        });
+                    }
+                    let seen = self.observe(driver, &step).await;
                     if let Err(why) = &seen {
                         failure = Some((step.id.to_string(), why.clone()));
                     }
@@ -137,7 +171,7 @@ impl Run<'_> {
         }
     }
 
-    async fn observe(&self, spec: &StepSpec) -> Result<Value, Failure> {
+    async fn observe(&self, driver: &Driver, spec: &StepSpec) -> Result<Value, Failure> {
         let content = content(spec)?;
         match content.step.actor() {
             Actor::Host => {
@@ -148,7 +182,7 @@ impl Run<'_> {
                     .map_err(|e| e.to_failure())?;
                 to_value(&prior)
             }
-            Actor::Cluster => self.observe_cluster(&content.step).await,
+            Actor::Cluster => self.observe_cluster(driver, &content.step).await,
         }
     }
 
@@ -217,6 +251,12 @@ impl Run<'_> {
             self.supply(driver, *secret, attempt).await?;
         }
         let prior = from_value(prior)?;
+        if let Step::WriteMade { secret, .. } = step {
+            if self.stands(driver, *secret, &prior).await? {
+                return Ok(Value::Null);
+            }
+            self.supply(driver, *secret, attempt).await?;
+        }
         let id = spec.id.as_str();
         let done = self.host.perform(id, step, &prior, &self.secrets).await;
         done.map_err(|error| error.to_failure())
@@ -262,10 +302,28 @@ fn content(spec: &StepSpec) -> Result<StepContent, Failure> {
     })
 }
 
+/// The step's phase, when it is not among those that were asked for.
+fn outside(spec: &StepSpec, phases: Option<&[Phase]>) -> Result<Option<Phase>, JoinError> {
+    let Some(phases) = phases else {
+        return Ok(None);
+    };
+    let phase = StepContent::of(spec)
+        .map_err(|source| JoinError::Plan { source })?
+        .phase;
+    Ok((!phases.contains(&phase)).then_some(phase))
+}
+
 fn is_wait(step: &Step) -> bool {
     matches!(
         step,
-        Step::AwaitKubelet { .. } | Step::AwaitNode { .. } | Step::RequestCertificate { .. }
+        Step::AwaitKubelet { .. }
+            | Step::AwaitNode { .. }
+            | Step::RequestCertificate { .. }
+            | Step::TakeTurn { .. }
+            | Step::AwaitEtcd { .. }
+            | Step::AddEtcdLearner { .. }
+            | Step::PromoteEtcdMember { .. }
+            | Step::AwaitComponents { .. }
     )
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use muster_plan::paths::{self, Root};
-use muster_saga::{JournalError, SagaStatus};
+use muster_saga::JournalError;
 use muster_storage::{SqliteStore, Store, StoreError};
 
 use crate::{JoinError, Journal};
@@ -112,7 +112,7 @@ impl StateDir {
     /// As [`StateDir::remove`] and [`StateDir::close`].
     pub async fn settle(self) -> Result<(), JoinError> {
         let nothing_left = match self.journal().tell().await {
-            Ok(Ok(told)) => told.iter().all(|t| t.state.status() == SagaStatus::Undone),
+            Ok(Ok(told)) => told.iter().all(crate::Told::is_over),
             Ok(Err(_)) | Err(_) => false,
         };
         if nothing_left {

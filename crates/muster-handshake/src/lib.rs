@@ -17,8 +17,8 @@ pub use bootstrap::{
     Surveyed, TlsBootstrap, TlsBootstrapRequest, csr_name,
 };
 pub use discovery::{
-    ChainFault, ClusterInfo, Discovery, DiscoveryRequest, EndpointChoice, ExpiredTokens,
-    SignerPlan, Trust, Trusting,
+    Anchors, ChainFault, ClusterInfo, Discovery, DiscoveryRequest, EndpointChoice, ExpiredTokens,
+    SignerPlan, Trust, Trusting, Vouching,
 };
 pub use error::{ErrorClass, ErrorKind, HandshakeError};
 pub use progress::Progress;

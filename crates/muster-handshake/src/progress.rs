@@ -29,6 +29,27 @@ pub enum Progress {
         /// `host:port` as it was given.
         endpoint: String,
     },
+    /// The way to the server leads through a proxy.
+    Proxied {
+        /// `host:port` of the server.
+        endpoint: String,
+        /// The proxy, without user and password.
+        proxy: String,
+    },
+    /// The server shows no cluster-info; the pinned CA that stands in its own certificate chain is used instead.
+    WithoutClusterInfo {
+        /// `host:port` as it was given.
+        endpoint: String,
+        /// The stable id of what is the matter with cluster-info.
+        id: &'static str,
+        /// What is the matter with it.
+        reason: String,
+    },
+    /// No CA was pinned: whoever knows the token can pose as the cluster, now and later.
+    Unsafe {
+        /// What is not safe, as a full sentence.
+        reason: String,
+    },
     /// cluster-info does not carry a signature of this token yet; it is read again shortly.
     SignatureAwaited {
         /// The public half of the token.

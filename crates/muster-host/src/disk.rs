@@ -61,6 +61,9 @@ pub(crate) trait Disk: Send + Sync + 'static {
     fn remove_dir(&self, path: &str) -> io::Result<()>;
     /// Gives a file its owner, mode and time.
     fn set_attributes(&self, path: &str, attributes: &Attributes) -> io::Result<()>;
+    /// Gives a file the extended attributes of another: access lists, labels, capabilities. What the file system or the
+    /// kernel does not take is left out.
+    fn copy_extended(&self, from: &str, to: &str) -> io::Result<()>;
     /// Sets the mode alone.
     fn set_mode(&self, path: &str, mode: u32) -> io::Result<()>;
     /// Unmounts what is mounted there, unless it is in use.

@@ -8,6 +8,7 @@ mod disk;
 mod error;
 mod gather;
 mod host;
+mod kernel;
 mod local;
 mod pods;
 mod prior;
@@ -21,6 +22,7 @@ pub mod supervise;
 pub mod testing;
 
 pub use error::HostError;
-pub use host::{Host, ProcessHealth, Receipt};
+pub use host::{Host, ProcessHealth, Receipt, Subject};
+pub use kernel::Swap;
 pub use local::{LocalHost, LocalPrograms};
 pub use prior::Prior;

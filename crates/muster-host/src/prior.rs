@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::kernel::Swap;
+
 /// What was there before a step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "was", rename_all = "kebab-case")]
@@ -43,6 +45,21 @@ pub enum Prior {
     Process {
         /// Whether it ran.
         running: bool,
+    },
+    /// A kernel module.
+    Module {
+        /// Whether it was loaded or built in.
+        loaded: bool,
+    },
+    /// A kernel setting.
+    Setting {
+        /// Its value; `None` when the kernel did not know it.
+        value: Option<String>,
+    },
+    /// The swap in use.
+    Swaps {
+        /// The devices.
+        devices: Vec<Swap>,
     },
     /// There is nothing to remember.
     Nothing,

@@ -12,6 +12,7 @@ pub mod kubeconfig;
 pub mod name;
 pub mod pin;
 pub mod pki;
+pub mod proxy;
 pub mod secret;
 pub mod token;
 
@@ -27,5 +28,6 @@ pub use pki::{
     CsrError, KeyError, KeyKind, PrivateKey, PublicKey, SignerName, Subject, SubjectAltNames,
     Usage,
 };
+pub use proxy::{Proxy, ProxyError, ProxyRules};
 pub use secret::Secret;
 pub use token::{BootstrapToken, BootstrapTokenSecret, TokenError, TokenId, TokenSecretError};

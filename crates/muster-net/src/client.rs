@@ -28,7 +28,7 @@ pub use crate::request::{
 };
 use crate::retry::{RetryPolicy, chance};
 use crate::server::Server;
-use crate::tls::{ClientCertificate, TlsError, pinned_config};
+use crate::tls::{TlsError, pinned_config};
 use crate::watch::Watch;
 
 /// Largest answer that is read, in bytes.
@@ -50,7 +50,7 @@ impl ApiClient {
         ca: &CertificateBundle,
         identity: Identity,
     ) -> Result<Self, TlsError> {
-        let (certificate, bearer) = split(identity);
+        let (certificate, bearer) = identity.split();
         let tls = pinned_config(ca, certificate.as_ref())?;
         Ok(Self::with_tls(endpoint, tls, None, bearer))
     }
@@ -338,14 +338,6 @@ async fn within<T>(
                 waited: jiff::SignedDuration::try_from(limit).unwrap_or(jiff::SignedDuration::MAX),
             }))
         }
-    }
-}
-
-fn split(identity: Identity) -> (Option<ClientCertificate>, Option<Secret<String>>) {
-    match identity {
-        Identity::Anonymous => (None, None),
-        Identity::Bearer(token) => (None, Some(token)),
-        Identity::Certificate { chain, key } => (Some(ClientCertificate { chain, key }), None),
     }
 }
 

@@ -1,8 +1,8 @@
 //! From an endpoint to a TLS stream, with every way to fail told apart.
 //!
 //! Addresses of a name are tried side by side with a small lead for the first (RFC 8305), and what
-//! the kernel or the peer says is classified into the ids of [`HandshakeError`]. Proxy variables
-//! are deliberately not used: an API server is reached directly. Knows neither HTTP nor trust.
+//! the kernel or the peer says is classified into the ids of [`HandshakeError`]. A proxy that the
+//! environment names for the host is asked for a tunnel. Knows neither trust nor what is said.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use muster_handshake::HandshakeError;
-use muster_identity::{Endpoint, Host};
+use muster_identity::{Endpoint, Host, ProxyRules};
 use rustls::{AlertDescription, ClientConfig};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -55,11 +55,45 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_PROBES: u32 = 3;
 const USER_TIMEOUT_MILLIS: u32 = 30_000;
 
-/// Opens a TCP connection to `endpoint`.
+/// Opens a TCP connection to `endpoint`, through the proxy that the environment names for it.
 ///
 /// # Errors
-/// `host-unresolvable`, `host-unreachable`, `connection-refused` or `timeout`.
+/// `host-unresolvable`, `host-unreachable`, `connection-refused`, `timeout` or `proxy-failed`.
 pub async fn dial(endpoint: &Endpoint, limits: &DialLimits) -> Result<TcpStream, HandshakeError> {
+    dial_through(endpoint, limits, crate::proxy::environment()).await
+}
+
+/// As [`dial`], with proxy rules of the caller's choice.
+///
+/// # Errors
+/// As [`dial`].
+pub async fn dial_through(
+    endpoint: &Endpoint,
+    limits: &DialLimits,
+    rules: &ProxyRules,
+) -> Result<TcpStream, HandshakeError> {
+    let failed = |proxy: String, error: &dyn std::fmt::Display| HandshakeError::ProxyFailed {
+        endpoint: endpoint.to_string(),
+        proxy,
+        reason: error.to_string(),
+        refused: false,
+    };
+    let proxy = rules
+        .for_target(endpoint)
+        .map_err(|error| failed("in HTTPS_PROXY".to_owned(), &error))?;
+    let Some(proxy) = proxy else {
+        return dial_directly(endpoint, limits).await;
+    };
+    let stream = dial_directly(proxy.endpoint(), limits)
+        .await
+        .map_err(|error| failed(proxy.to_string(), &error))?;
+    crate::proxy::tunnel(stream, proxy, endpoint, limits.connect + limits.resolve).await
+}
+
+async fn dial_directly(
+    endpoint: &Endpoint,
+    limits: &DialLimits,
+) -> Result<TcpStream, HandshakeError> {
     let addresses = resolve(endpoint, limits.resolve).await?;
     let stream = match timeout(limits.connect, race(&addresses)).await {
         Ok(Ok(stream)) => stream,

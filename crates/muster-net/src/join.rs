@@ -5,6 +5,7 @@
 //! every decision is the machines'. Knows no files.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -15,20 +16,23 @@ use muster_handshake::bootstrap::{Call, Effect, Event};
 use muster_handshake::discovery::{DiscoveryEffect, DiscoveryEvent};
 use muster_handshake::wire::{Answer, Request, Response};
 use muster_handshake::{
-    CertificateWish, ChainFault, Discovery, DiscoveryRequest, Enrolled, Enrolment, ErrorKind,
-    ExistingNode, HandshakeError, Issued, Progress, Survey, Surveyed, TlsBootstrap,
-    TlsBootstrapRequest, Trust,
+    Anchors, CertificateWish, ChainFault, Discovery, DiscoveryRequest, Enrolled, Enrolment,
+    ErrorKind, ExistingNode, HandshakeError, Issued, Progress, Survey, Surveyed, TlsBootstrap,
+    TlsBootstrapRequest, Trust, Vouching,
 };
-use muster_identity::{CertificateBundle, Endpoint, Host, NodeName};
-use rustls_pki_types::CertificateDer;
+use muster_identity::{Certificate, CertificateBundle, Endpoint, Host, NodeName};
+use rustls_pki_types::{CertificateDer, ServerName};
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
 use crate::channel::{Body, Channel, collect, date};
 use crate::client::{ApiClient, ApiRequest, Identity};
-use crate::connect::{DialLimits, dial, secure};
+use crate::connect::{DialLimits, dial, local_ip, secure};
 use crate::error::ApiError;
-use crate::tls::{TlsError, recording_config, verify_chain};
+use crate::tls::{
+    TlsError, names_of, pinned_config, public_config, recording_config, server_name, verify_chain,
+    verify_chain_publicly,
+};
 use crate::watch::WatchEvent;
 
 /// Largest cluster-info that is read, in bytes: a ConfigMap holds at most 1 MiB.
@@ -41,13 +45,18 @@ const TOLD_AFTER: Duration = Duration::from_millis(800);
 /// Takes in what happens, for a screen or a log.
 pub type Tell<'a> = &'a mut (dyn FnMut(Progress) + Send);
 
-/// A trusted cluster, with a client that speaks to it as the bearer of the token.
+/// A trusted cluster, with a client that speaks to it.
 #[derive(Debug)]
 pub struct Discovered {
     /// What discovery proved.
     pub trust: Trust,
-    /// On the very connection over which it was proved.
+    /// On the very connection over which it was proved, where the identity allows that: a client certificate is shown
+    /// when a connection begins.
     pub client: ApiClient,
+    /// The names and addresses in the server's certificate.
+    pub names: Vec<String>,
+    /// From where this machine reaches the server; `None` through a proxy.
+    pub local_ip: Option<IpAddr>,
 }
 
 /// Finds out whether the cluster at an endpoint may be trusted (token discovery).
@@ -70,10 +79,35 @@ pub async fn discover_within(
     limits: DialLimits,
     tell: Tell<'_>,
 ) -> Result<Discovered, HandshakeError> {
-    let token = request.token.to_text();
+    let identity = match &request.vouching {
+        Vouching::Token { token, .. } => Identity::Bearer(token.to_text()),
+        Vouching::Authority { .. } => Identity::Anonymous,
+    };
+    discover_as(request, identity, limits, tell).await
+}
+
+/// Finds out whether a cluster may be trusted, and speaks to it as `identity` afterwards, whatever it was that
+/// vouched for the cluster. Nothing of the identity is sent before.
+///
+/// # Errors
+/// [`HandshakeError`], each wrong input by its own id.
+pub async fn discover_as(
+    request: DiscoveryRequest,
+    identity: Identity,
+    limits: DialLimits,
+    tell: Tell<'_>,
+) -> Result<Discovered, HandshakeError> {
+    let server_name = match &request.vouching {
+        Vouching::Authority { server_name, .. } => server_name.clone(),
+        Vouching::Token { .. } => None,
+    };
     let (mut machine, effects) = Discovery::start(request, Timestamp::now());
     let mut effects = VecDeque::from(effects);
-    let mut wire = Wire { limits, open: None };
+    let mut wire = Wire {
+        limits,
+        open: None,
+        server_name,
+    };
     loop {
         while let Some(effect) = effects.pop_front() {
             let event = match effect {
@@ -83,17 +117,17 @@ pub async fn discover_within(
                 }
                 DiscoveryEffect::Finished(Err(error)) => return Err(error),
                 DiscoveryEffect::Finished(Ok(trust)) => {
-                    let client = trusted_client(&trust, token, wire).await?;
-                    return Ok(Discovered {
-                        trust: *trust,
-                        client,
-                    });
+                    return trusted(*trust, identity, wire).await;
                 }
                 DiscoveryEffect::Connect(endpoint) => connect(&mut wire, endpoint, tell).await,
                 DiscoveryEffect::Send(request) => {
                     DiscoveryEvent::Answered(wire.send(&request).await)
                 }
+                DiscoveryEffect::SendTrusted(request) => {
+                    DiscoveryEvent::Answered(wire.send_trusted(&request, &identity).await)
+                }
                 DiscoveryEffect::VerifyChain { host, ca } => wire.verify(&host, &ca),
+                DiscoveryEffect::ReadChain => DiscoveryEvent::ChainRead(wire.read_chain()),
             };
             effects.extend(machine.on(event, Timestamp::now()));
         }
@@ -109,6 +143,12 @@ pub async fn discover_within(
 /// Connects, and says so when nobody answers within the first second.
 async fn connect(wire: &mut Wire, endpoint: Endpoint, tell: Tell<'_>) -> DiscoveryEvent {
     let name = endpoint.to_string();
+    if let Ok(Some(proxy)) = crate::proxy::environment().for_target(&endpoint) {
+        tell(Progress::Proxied {
+            endpoint: name.clone(),
+            proxy: proxy.to_string(),
+        });
+    }
     let mut connecting = std::pin::pin!(wire.connect(endpoint));
     match timeout(TOLD_AFTER, &mut connecting).await {
         Ok(event) => event,
@@ -130,12 +170,15 @@ async fn connect(wire: &mut Wire, endpoint: Endpoint, tell: Tell<'_>) -> Discove
 struct Wire {
     limits: DialLimits,
     open: Option<Open>,
+    /// The name that the server is asked for, when it is not the endpoint's host.
+    server_name: Option<Host>,
 }
 
 struct Open {
     endpoint: Endpoint,
     channel: Channel,
     chain: Vec<CertificateDer<'static>>,
+    local_ip: Option<IpAddr>,
 }
 
 impl Wire {
@@ -153,7 +196,10 @@ impl Wire {
     async fn try_connect(&self, endpoint: Endpoint) -> Result<Open, HandshakeError> {
         let config = recording_config().map_err(|error| lost(error.to_string()))?;
         let stream = dial(&endpoint, &self.limits).await?;
-        let tls = secure(stream, &endpoint, None, config, &self.limits).await?;
+        let proxied = crate::proxy::environment().for_target(&endpoint);
+        let local_ip = local_ip(&stream).filter(|_| matches!(proxied, Ok(None)));
+        let name = verified_name(self.server_name.as_ref(), &endpoint)?;
+        let tls = secure(stream, &endpoint, name, config, &self.limits).await?;
         let chain = tls
             .get_ref()
             .1
@@ -167,6 +213,7 @@ impl Wire {
             endpoint,
             channel,
             chain,
+            local_ip,
         })
     }
 
@@ -214,17 +261,61 @@ impl Wire {
         }
     }
 
-    fn verify(&self, host: &Host, ca: &CertificateBundle) -> DiscoveryEvent {
-        let chain = self
-            .open
+    /// On a connection of its own whose server public CAs vouch for, with whatever identity there is.
+    async fn send_trusted(&self, request: &Request, identity: &Identity) -> Answer {
+        let Some(open) = &self.open else {
+            return Err(lost("there is no connection".to_owned()));
+        };
+        let (certificate, bearer) = identity.clone().split();
+        let config = public_config(certificate.as_ref())
+            .map_err(|error| untrusted(&open.endpoint, &error))?;
+        let name = verified_name(self.server_name.as_ref(), &open.endpoint)?;
+        let client = ApiClient::with_tls(open.endpoint.clone(), config, name, bearer);
+        let asked = ApiRequest::new(request.method.clone(), request.path.clone());
+        match client.send(&asked).await {
+            Ok(response) => Ok(Response {
+                status: response.status,
+                date: date(&response.headers),
+                body: response.body.to_vec(),
+            }),
+            Err(error) => refused(error, request.purpose),
+        }
+    }
+
+    fn chain(&self) -> &[CertificateDer<'static>] {
+        self.open
             .as_ref()
             .map(|open| open.chain.as_slice())
-            .unwrap_or_default();
-        match verify_chain(chain, ca, host, Timestamp::now()) {
+            .unwrap_or_default()
+    }
+
+    fn read_chain(&self) -> CertificateBundle {
+        let readable = self.chain().iter();
+        let readable = readable.filter_map(|der| Certificate::from_der(der).ok());
+        CertificateBundle::from(readable.collect::<Vec<_>>())
+    }
+
+    fn verify(&self, host: &Host, ca: &Anchors) -> DiscoveryEvent {
+        let now = Timestamp::now();
+        let verified = match ca {
+            Anchors::Given(ca) => verify_chain(self.chain(), ca, host, now),
+            Anchors::Public => verify_chain_publicly(self.chain(), host, now),
+        };
+        match verified {
             Ok(()) => DiscoveryEvent::ChainVerified,
             Err(fault) => DiscoveryEvent::ChainRefused(fault),
         }
     }
+}
+
+/// The name that a server is asked for and verified by; `None` for the endpoint's own host.
+fn verified_name(
+    name: Option<&Host>,
+    endpoint: &Endpoint,
+) -> Result<Option<ServerName<'static>>, HandshakeError> {
+    name.map(server_name)
+        .transpose()
+        .map_err(|error| untrusted(endpoint, &error))
 }
 
 impl Open {
@@ -260,21 +351,34 @@ impl Open {
     }
 }
 
-/// The client for what comes after discovery, on the connection whose chain was verified.
-async fn trusted_client(
-    trust: &Trust,
-    token: muster_identity::Secret<String>,
+/// The client for what comes after discovery, on the connection whose chain was verified if that can be.
+async fn trusted(
+    trust: Trust,
+    identity: Identity,
     wire: Wire,
-) -> Result<ApiClient, HandshakeError> {
-    let client = ApiClient::new(trust.endpoint.clone(), &trust.ca, Identity::Bearer(token))
-        .map_err(|error| untrusted(&trust.endpoint, &error))?;
+) -> Result<Discovered, HandshakeError> {
+    let unusable = |error: TlsError| untrusted(&trust.endpoint, &error);
+    let (certificate, bearer) = identity.split();
+    let config = pinned_config(&trust.ca, certificate.as_ref()).map_err(unusable)?;
+    let name = verified_name(trust.server_name.as_ref(), &trust.endpoint)?;
+    let client = ApiClient::with_tls(trust.endpoint.clone(), config, name, bearer);
+    let names = wire.read_chain().certificates().first().map(names_of);
+    let mut local_ip = None;
     if let Some(open) = wire.open
         && open.endpoint == trust.endpoint
-        && open.channel.is_open()
     {
-        client.adopt(open.channel).await;
+        local_ip = open.local_ip;
+        // A certificate is shown in the TLS handshake, and this one went without.
+        if certificate.is_none() && open.channel.is_open() {
+            client.adopt(open.channel).await;
+        }
     }
-    Ok(client)
+    Ok(Discovered {
+        trust,
+        client,
+        names: names.unwrap_or_default(),
+        local_ip,
+    })
 }
 
 /// Gets a node's first certificate with a client that bears a token (TLS bootstrap).

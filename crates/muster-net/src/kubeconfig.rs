@@ -11,6 +11,7 @@ use muster_identity::{
 };
 
 use crate::client::ApiClient;
+use crate::request::Identity;
 use crate::tls::{ClientCertificate, TlsError, pinned_config, server_name, unverified_config};
 
 /// Largest file that is read, in bytes.
@@ -102,17 +103,29 @@ pub fn client_from_kubeconfig(
         .as_deref()
         .map(verified_name)
         .transpose()?;
-    let bearer = match &resolved.user.token {
-        None => None,
-        Some(Material::Data(token)) => Some(token.clone()),
-        Some(Material::File(path)) => Some(token_from_file(&base.join(path))?),
-    };
+    let bearer = bearer(&resolved, base)?;
     Ok(ApiClient::with_tls(
         endpoint,
         tls.map_err(ClientConfigError::Tls)?,
         name,
         bearer,
     ))
+}
+
+/// As whom the user of a kubeconfig speaks. A certificate goes before a token, as it proves more.
+pub(crate) fn identity_of(resolved: &Resolved, base: &Path) -> Result<Identity, ClientConfigError> {
+    if let Some(ClientCertificate { chain, key }) = client_certificate(resolved, base)? {
+        return Ok(Identity::Certificate { chain, key });
+    }
+    Ok(bearer(resolved, base)?.map_or(Identity::Anonymous, Identity::Bearer))
+}
+
+fn bearer(resolved: &Resolved, base: &Path) -> Result<Option<Secret<String>>, ClientConfigError> {
+    match &resolved.user.token {
+        None => Ok(None),
+        Some(Material::Data(token)) => Ok(Some(token.clone())),
+        Some(Material::File(path)) => token_from_file(&base.join(path)).map(Some),
+    }
 }
 
 fn verified_name(name: &str) -> Result<rustls_pki_types::ServerName<'static>, ClientConfigError> {
@@ -123,7 +136,10 @@ fn verified_name(name: &str) -> Result<rustls_pki_types::ServerName<'static>, Cl
     server_name(&host).map_err(ClientConfigError::Tls)
 }
 
-fn authority(resolved: &Resolved, base: &Path) -> Result<CertificateBundle, ClientConfigError> {
+pub(crate) fn authority(
+    resolved: &Resolved,
+    base: &Path,
+) -> Result<CertificateBundle, ClientConfigError> {
     let material = resolved.cluster.certificate_authority.as_ref();
     let pem = bytes(material.ok_or(ClientConfigError::NoAuthority)?, base)?;
     CertificateBundle::from_pem(&pem).map_err(|error| ClientConfigError::Certificate {
@@ -175,7 +191,7 @@ fn token_from_file(path: &Path) -> Result<Secret<String>, ClientConfigError> {
     ))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, ClientConfigError> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, ClientConfigError> {
     use std::io::Read as _;
     let read = || -> std::io::Result<Vec<u8>> {
         let mut bytes = Vec::new();

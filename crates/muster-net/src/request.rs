@@ -6,6 +6,7 @@ use http::{HeaderMap, Method, StatusCode};
 use muster_identity::{CertificateBundle, PrivateKey, Secret};
 
 use crate::retry::RetryPolicy;
+use crate::tls::ClientCertificate;
 
 /// JSON patch (RFC 6902).
 pub const JSON_PATCH: &str = "application/json-patch+json";
@@ -28,6 +29,17 @@ pub enum Identity {
         /// The leaf's key.
         key: PrivateKey,
     },
+}
+
+impl Identity {
+    /// What is shown in the TLS handshake, and what with every request.
+    pub(crate) fn split(self) -> (Option<ClientCertificate>, Option<Secret<String>>) {
+        match self {
+            Self::Anonymous => (None, None),
+            Self::Bearer(token) => (None, Some(token)),
+            Self::Certificate { chain, key } => (Some(ClientCertificate { chain, key }), None),
+        }
+    }
 }
 
 /// One request.

@@ -97,9 +97,24 @@ pub fn pinned_config(
     ca: &CertificateBundle,
     client: Option<&ClientCertificate>,
 ) -> Result<Arc<ClientConfig>, TlsError> {
+    trusting(anchors(ca)?, client)
+}
+
+/// As [`pinned_config`], for the public CAs that this machine trusts.
+///
+/// # Errors
+/// [`TlsError::NoAnchor`] when it trusts none.
+pub fn public_config(client: Option<&ClientCertificate>) -> Result<Arc<ClientConfig>, TlsError> {
+    trusting(public_anchors()?, client)
+}
+
+fn trusting(
+    anchors: Vec<TrustAnchor<'static>>,
+    client: Option<&ClientCertificate>,
+) -> Result<Arc<ClientConfig>, TlsError> {
     let verifier = Arc::new(Pinned {
         provider: provider(),
-        anchors: anchors(ca)?,
+        anchors,
     });
     let builder = builder()?
         .dangerous()
@@ -148,6 +163,32 @@ pub fn server_name(host: &Host) -> Result<ServerName<'static>, TlsError> {
         Host::Dns(name) => ServerName::try_from(name.clone())
             .map_err(|_| TlsError::ServerName { host: name.clone() }),
     }
+}
+
+fn public_anchors() -> Result<Vec<TrustAnchor<'static>>, TlsError> {
+    let anchors = crate::public::anchors();
+    if anchors.is_empty() {
+        return Err(TlsError::NoAnchor);
+    }
+    Ok(anchors)
+}
+
+/// Whether `chain` (leaf first, DER) leads to a public CA that this machine trusts, at `now`, and its leaf is for
+/// `host`.
+///
+/// # Errors
+/// As [`verify_chain`].
+pub fn verify_chain_publicly(
+    chain: &[CertificateDer<'_>],
+    host: &Host,
+    now: Timestamp,
+) -> Result<(), ChainFault> {
+    let unusable = |error: TlsError| ChainFault::Unusable {
+        reason: error.to_string(),
+    };
+    let name = server_name(host).map_err(unusable)?;
+    let anchors = public_anchors().map_err(unusable)?;
+    verify(&provider(), chain, &anchors, &name, now)
 }
 
 /// Whether `chain` (leaf first, DER) leads to one of `ca`, at `now`, and its leaf is for `host`.
@@ -245,7 +286,8 @@ fn path_fault(
     }
 }
 
-fn names_of(certificate: &Certificate) -> Vec<String> {
+/// The DNS names and addresses that a certificate is for.
+pub(crate) fn names_of(certificate: &Certificate) -> Vec<String> {
     let names = certificate.subject_alt_names();
     names
         .dns

@@ -5,18 +5,27 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// The text of `kubelet.conf`. `client_pem` is the path of the certificate and key as the kubelet will open it.
+/// The text of `kubelet.conf`. `server_name` is what the server's certificate is for, when that is not the URL's host;
+/// `client_pem` is the path of the certificate and key as the kubelet will open it.
 #[must_use]
-pub fn kubelet_conf(server: &str, ca_pem: &str, client_pem: &str) -> String {
+pub fn kubelet_conf(
+    server: &str,
+    server_name: Option<&str>,
+    ca_pem: &str,
+    client_pem: &str,
+) -> String {
     let ca = STANDARD.encode(ca_pem);
     let server = scalar(server);
     let client = scalar(client_pem);
+    let name = server_name.map_or_else(String::new, |name| {
+        format!("\n    tls-server-name: {}", scalar(name))
+    });
     format!(
         "apiVersion: v1
 clusters:
 - cluster:
     certificate-authority-data: {ca}
-    server: {server}
+    server: {server}{name}
   name: default-cluster
 contexts:
 - context:
@@ -56,6 +65,7 @@ mod tests {
     fn it_is_the_text_that_the_kubelet_writes() {
         let text = kubelet_conf(
             "https://10.78.0.1:6443",
+            None,
             "PEM",
             "/var/lib/kubelet/pki/kubelet-client-current.pem",
         );
@@ -68,13 +78,12 @@ mod tests {
     #[test]
     fn a_strange_root_directory_is_quoted_and_read_back() {
         let strange = "/tmp/my node: #1/kubelet-client-current.pem";
-        let text = kubelet_conf("https://[fd00::1]:6443", "PEM", strange);
+        let text = kubelet_conf("https://[fd00::1]:6443", Some("kubernetes"), "PEM", strange);
         assert!(text.contains(r#"client-key: "/tmp/my node: #1/kubelet-client-current.pem""#));
         let read: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
         assert_eq!(read["users"][0]["user"]["client-key"], strange);
-        assert_eq!(
-            read["clusters"][0]["cluster"]["server"],
-            "https://[fd00::1]:6443"
-        );
+        let cluster = &read["clusters"][0]["cluster"];
+        assert_eq!(cluster["server"], "https://[fd00::1]:6443");
+        assert_eq!(cluster["tls-server-name"], "kubernetes");
     }
 }

@@ -5,8 +5,11 @@
 
 use serde_json::{Map, Value, json};
 
+use muster_kubeadm::patches::{PatchesError, Target};
+
+use crate::cluster_dns::ClusterDns;
 use crate::paths;
-use crate::{Facts, JoinRequest, ServiceManager};
+use crate::{ClusterAnswers, Facts, JoinRequest, ServiceManager};
 
 /// No kubelet configuration is larger; the ConfigMap's own limit is 1 MiB.
 const MAX_BYTES: usize = 1 << 20;
@@ -36,6 +39,9 @@ pub enum KubeletConfigError {
         /// apiVersion and kind as found.
         found: String,
     },
+    /// A patch does not fit it: correct the patch that is named.
+    #[error("the kubelet configuration cannot be patched")]
+    Patch(#[source] PatchesError),
     /// It could not be written as YAML.
     #[error("the kubelet configuration cannot be written: {reason}")]
     Unwritable {
@@ -49,15 +55,23 @@ pub enum KubeletConfigError {
 /// # Errors
 /// [`KubeletConfigError`] when the cluster's configuration is unusable.
 pub fn kubelet_config(
-    cluster: Option<&str>,
+    answers: &ClusterAnswers,
     request: &JoinRequest,
     facts: &Facts,
 ) -> Result<String, KubeletConfigError> {
-    let mut config = match cluster {
+    let dns = ClusterDns::of(request, answers);
+    let mut config = match answers.kubelet_config.as_deref() {
         Some(text) => parse(text)?,
-        None => generic(),
+        None => generic(&dns),
     };
     lay_over(&mut config, request, facts);
+    if !request.cluster_dns.is_empty() {
+        config.insert("clusterDNS".into(), json!(dns.addresses));
+    }
+    if request.cluster_domain.is_some() {
+        config.insert("clusterDomain".into(), json!(dns.domain));
+    }
+    let config = patched(config, request, facts)?;
     let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
     serde_saphyr::to_string_with_options(&Value::Object(config), options).map_err(|error| {
         KubeletConfigError::Unwritable {
@@ -113,14 +127,14 @@ fn parse(text: &str) -> Result<Map<String, Value>, KubeletConfigError> {
 }
 
 /// What kubeadm would have published, for clusters that publish nothing.
-fn generic() -> Map<String, Value> {
+fn generic(dns: &ClusterDns) -> Map<String, Value> {
     let config = json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "authentication": {"anonymous": {"enabled": false}, "webhook": {"enabled": true}, "x509": {}},
         "authorization": {"mode": "Webhook"},
-        "clusterDNS": ["10.96.0.10"],
-        "clusterDomain": "cluster.local",
+        "clusterDNS": dns.addresses,
+        "clusterDomain": dns.domain,
         "healthzBindAddress": "127.0.0.1",
         "healthzPort": 10248,
     });
@@ -128,6 +142,26 @@ fn generic() -> Map<String, Value> {
         Value::Object(map) => map,
         _ => Map::new(),
     }
+}
+
+/// The user's patches, then what is particular to the machine: kubeadm applies its instance file last.
+fn patched(
+    config: Map<String, Value>,
+    request: &JoinRequest,
+    facts: &Facts,
+) -> Result<Map<String, Value>, KubeletConfigError> {
+    let target = Target::KubeletConfiguration;
+    let config = request.patches.apply(target, Value::Object(config));
+    let Value::Object(mut config) = config.map_err(KubeletConfigError::Patch)? else {
+        return Err(KubeletConfigError::Malformed {
+            reason: "a patch made something else of it".into(),
+        });
+    };
+    let cri = request.cri_endpoint(facts);
+    if !cri.is_empty() {
+        config.insert("containerRuntimeEndpoint".into(), cri.into());
+    }
+    Ok(config)
 }
 
 fn lay_over(config: &mut Map<String, Value>, request: &JoinRequest, facts: &Facts) {
@@ -139,10 +173,6 @@ fn lay_over(config: &mut Map<String, Value>, request: &JoinRequest, facts: &Fact
         root.real(paths::MANIFESTS_DIR).into(),
     );
     config.insert("rotateCertificates".into(), true.into());
-    let cri = request.cri_endpoint(facts);
-    if !cri.is_empty() {
-        config.insert("containerRuntimeEndpoint".into(), cri.into());
-    }
     let no_driver = config
         .get("cgroupDriver")
         .and_then(Value::as_str)
@@ -192,6 +222,7 @@ mod tests {
     use crate::request::tests::{request, with_systemd_kubelet};
     use crate::{Runtime, Taint};
     use jiff::Timestamp;
+    use muster_kubeadm::patches::Patches;
     use proptest::prelude::*;
 
     const PUBLISHED: &str = r#"apiVersion: kubelet.config.k8s.io/v1beta1
@@ -219,14 +250,25 @@ unheardOf:
   mode: 0644
 "#;
 
+    fn answers(config: Option<&str>) -> ClusterAnswers {
+        ClusterAnswers {
+            kubelet_config: config.map(str::to_owned),
+            ..ClusterAnswers::new("https://10.0.0.1:6443", "", Timestamp::UNIX_EPOCH)
+        }
+    }
+
     fn facts() -> Facts {
         Facts::plain("n1", Timestamp::UNIX_EPOCH)
     }
 
     #[test]
     fn the_clusters_configuration_is_kept_and_the_machines_endpoint_is_laid_over_it() {
-        let text =
-            kubelet_config(Some(PUBLISHED), &request(), &with_systemd_kubelet(facts())).unwrap();
+        let text = kubelet_config(
+            &answers(Some(PUBLISHED)),
+            &request(),
+            &with_systemd_kubelet(facts()),
+        )
+        .unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert!(
             lines.contains(&"containerRuntimeEndpoint: unix:///var/run/containerd/containerd.sock"),
@@ -258,7 +300,7 @@ unheardOf:
         request.root = Root::new("/tmp/n1");
         request.runtime = Runtime::Hollow;
         request.taints = vec![Taint::parse("a=b:NoSchedule").unwrap()];
-        let text = kubelet_config(None, &request, &facts()).unwrap();
+        let text = kubelet_config(&answers(None), &request, &facts()).unwrap();
         let read = parse(&text).unwrap();
         assert_eq!(
             read["authentication"]["x509"]["clientCAFile"],
@@ -269,13 +311,44 @@ unheardOf:
         assert!(!read.contains_key("containerRuntimeEndpoint"));
         assert_eq!(read["registerWithTaints"][0]["effect"], "NoSchedule");
         request.healthz_port = Some(20001);
-        let text = kubelet_config(None, &request, &facts()).unwrap();
+        let text = kubelet_config(&answers(None), &request, &facts()).unwrap();
         assert_eq!(healthz_port(&text), Some(20001));
     }
 
     #[test]
+    fn patches_come_after_the_cluster_and_before_the_machine() {
+        let mut request = request();
+        let file =
+            "maxPods: 7\nclusterDNS: [192.0.2.1]\ncontainerRuntimeEndpoint: unix:///elsewhere\n";
+        let files = [(
+            "kubeletconfiguration.yaml".to_owned(),
+            file.as_bytes().to_vec(),
+        )];
+        request.patches = Patches::read(files).unwrap();
+        let facts = with_systemd_kubelet(facts());
+        let text = kubelet_config(&answers(Some(PUBLISHED)), &request, &facts).unwrap();
+        let read = parse(&text).unwrap();
+        assert_eq!(read["maxPods"], 7);
+        assert_eq!(read["clusterDNS"], json!(["192.0.2.1"]));
+        let endpoint = read["containerRuntimeEndpoint"].as_str().unwrap();
+        assert!(endpoint.ends_with("containerd.sock"), "{endpoint}");
+    }
+
+    #[test]
+    fn what_is_said_of_dns_goes_before_what_the_cluster_publishes() {
+        let mut request = request();
+        request.cluster_dns = vec!["fd00::a".parse().unwrap()];
+        request.cluster_domain = Some("said.example".into());
+        let text = kubelet_config(&answers(Some(PUBLISHED)), &request, &facts()).unwrap();
+        let read = parse(&text).unwrap();
+        assert_eq!(read["clusterDNS"], json!(["fd00::a"]));
+        assert_eq!(read["clusterDomain"], "said.example");
+    }
+
+    #[test]
     fn what_is_no_kubelet_configuration_is_refused() {
-        let refuse = |text: &str| kubelet_config(Some(text), &request(), &facts()).unwrap_err();
+        let refuse =
+            |text: &str| kubelet_config(&answers(Some(text)), &request(), &facts()).unwrap_err();
         assert!(matches!(
             refuse("- a\n- b\n"),
             KubeletConfigError::Malformed { .. }
@@ -307,7 +380,7 @@ unheardOf:
         #![proptest_config(ProptestConfig::with_cases(200))]
         #[test]
         fn a_strangers_text_is_an_error_or_a_configuration_and_never_a_panic(text in "[a-z:\\-\\[\\]{}\"'&* \n0-9]{0,200}") {
-            let _ = kubelet_config(Some(&text), &request(), &facts());
+            let _ = kubelet_config(&answers(Some(&text)), &request(), &facts());
         }
     }
 }

@@ -4,32 +4,51 @@
 //! prints and what a join performs; there is no third path.
 
 pub mod checks;
+mod cluster_dns;
+mod control_plane;
 mod facts;
 mod finding;
 mod flags_env;
 mod kubelet_conf;
 mod kubelet_config;
+mod node_ip;
+mod node_labels;
 pub mod paths;
 mod phases;
 mod plan;
+mod repair;
 mod request;
 mod reset;
 mod secrets;
 mod step;
 mod unit;
 
-pub use facts::{CgroupFact, CriSocket, DiskFact, Facts, FileFact, ServiceManager, UnitFact};
+pub use control_plane::{
+    CONTROL_PLANE_TAINT, ControlPlaneError, ControlPlaneRequest, control_plane_paths,
+};
+pub use facts::{
+    CgroupFact, CriSocket, DiskFact, Facts, FileFact, Interface, KernelConfig, Route, RuntimeFact,
+    ServiceManager, Unanswered, UnitFact,
+};
 pub use finding::{Finding, IgnoreError, IgnoreSet, Severity, path_id};
 pub use flags_env::flags_env;
 pub use kubelet_conf::kubelet_conf;
 pub use kubelet_config::{KubeletConfigError, instance_config, kubelet_config};
-pub use phases::Phase;
-pub use plan::{Plan, PlanError, PlannedStep, StepContent, plan};
+pub use node_labels::{LabelError, label_command, may_node_set, parse_annotations, parse_labels};
+pub use phases::{Phase, TURN};
+pub use plan::{
+    Plan, PlanError, PlannedStep, StepContent, definition_of, findings_with_cluster, plan,
+};
+pub use repair::{RepairFiles, repairs};
 pub use request::{
-    ClusterAnswers, JoinRequest, Kubelet, KubeletPreference, Parameters, Runtime, Taint,
+    ClusterAnswers, JoinRequest, Kubelet, KubeletPreference, NodeIp, Parameters, Runtime, Taint,
     TaintError, Wait,
 };
-pub use reset::{ResetPlan, reset_without_journal};
+pub use reset::{
+    EtcdVerdict, Evidence, ForeignPlan, Purge, ResetPlan, ResetWishes, StackedMember, Voter,
+    chains_removal, foreign_node, is_foreign_table, may_leave, network_link, optional_purges,
+    reset_without_journal,
+};
 pub use secrets::{SecretBag, SecretName};
-pub use step::{Actor, Process, Step};
+pub use step::{Actor, ComponentHealth, Process, Step};
 pub use unit::{UNIT_MARK, muster_kubelet_unit};

@@ -29,6 +29,20 @@ pub const KUBELET_PKI_DIR: &str = "/var/lib/kubelet/pki";
 pub const KUBELET_KEY_TMP: &str = "/var/lib/kubelet/pki/kubelet-client.key.tmp";
 /// The link to the certificate and key in use.
 pub const KUBELET_CLIENT_CURRENT: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
+/// The data of a stacked etcd member, unless the cluster configures another place.
+pub const ETCD_DATA_DIR: &str = "/var/lib/etcd";
+/// The configuration of network plugins.
+pub const CNI_CONF_DIR: &str = "/etc/cni/net.d";
+/// What network plugins remember.
+pub const CNI_STATE_DIR: &str = "/var/lib/cni";
+/// The logs of pods, by pod.
+pub const POD_LOGS: &str = "/var/log/pods";
+/// Links to them, by container.
+pub const CONTAINER_LOGS: &str = "/var/log/containers";
+/// Modules to be loaded at boot, as `muster preflight --fix` writes them.
+pub const MODULES_CONF: &str = "/etc/modules-load.d/90-muster.conf";
+/// Kernel settings at boot, as `muster preflight --fix` writes them.
+pub const SYSCTL_CONF: &str = "/etc/sysctl.d/90-muster.conf";
 /// Our own directory: the journal and the backups.
 pub const STATE_DIR: &str = "/var/lib/muster";
 /// The journal.
@@ -59,6 +73,20 @@ pub const WATCHED: &[&str] = &[
     CA_CRT,
     KUBELET_DIR,
     KUBELET_CLIENT_CURRENT,
+    "/etc/kubernetes/admin.conf",
+    "/etc/kubernetes/super-admin.conf",
+    "/etc/kubernetes/controller-manager.conf",
+    "/etc/kubernetes/scheduler.conf",
+    "/etc/kubernetes/pki/ca.key",
+    "/etc/kubernetes/manifests/kube-apiserver.yaml",
+    "/etc/kubernetes/manifests/kube-controller-manager.yaml",
+    "/etc/kubernetes/manifests/kube-scheduler.yaml",
+    "/etc/kubernetes/manifests/etcd.yaml",
+    FLAGS_ENV,
+    ETCD_DATA_DIR,
+    CNI_CONF_DIR,
+    CNI_STATE_DIR,
+    JOURNAL,
 ];
 
 /// Programs that the checks look for in `PATH`.
@@ -68,13 +96,56 @@ pub const WATCHED_BINARIES: &[&str] = &[
     "crio",
     "losetup",
     "mount",
+    "umount",
     "cp",
+    "ip",
+    "iptables",
+    "nft",
+    "conntrack",
+    "ethtool",
+    "modprobe",
+    "openrc",
     "systemctl",
     "rc-service",
 ];
 
 /// Kernel settings that the checks look at.
-pub const WATCHED_SYSCTLS: &[&str] = &["net/ipv4/ip_forward", "net/ipv6/conf/default/forwarding"];
+pub const WATCHED_SYSCTLS: &[&str] = &[
+    "net/ipv4/ip_forward",
+    "net/ipv6/conf/default/forwarding",
+    "net/ipv6/conf/all/forwarding",
+    "net/bridge/bridge-nf-call-iptables",
+    "net/bridge/bridge-nf-call-ip6tables",
+    "fs/inotify/max_user_instances",
+    "fs/inotify/max_user_watches",
+];
+
+/// Kernel modules that the checks look for below `/sys/module`.
+pub const WATCHED_MODULES: &[&str] = &["br_netfilter", "overlay", "nf_conntrack", "ip_vs"];
+
+/// Programs whose running tells something about a node (their names as the kernel cuts them, 15 characters).
+pub const WATCHED_PROGRAMS: &[&str] = &[
+    "chronyd",
+    "ntpd",
+    "systemd-timesyn",
+    "openntpd",
+    "ntpd-rs",
+    "ptp4l",
+    "phc2sys",
+    "vmtoolsd",
+    "VBoxService",
+    "firewalld",
+    "kubelet",
+    "k3s-server",
+    "k3s-agent",
+    "k0s",
+    "rke2",
+    "microk8s",
+    "kubelite",
+];
+
+/// Kernel settings that are read from a file below `/proc/sys`, without it.
+pub const PROC_SYS: &str = "/proc/sys";
 
 /// CRI sockets, as kubeadm dials them, in its order.
 pub const CRI_SOCKETS: &[&str] = &[

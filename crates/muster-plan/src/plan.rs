@@ -5,10 +5,14 @@
 use muster_saga::{Definition, DefinitionError, StepId, StepSpec};
 use serde::{Deserialize, Serialize};
 
-use crate::phases::{self, Ingredients};
+use crate::cluster_dns::assumptions;
+use muster_kubeadm::patches::PatchesError;
+
+use crate::control_plane::{self, ControlPlaneError};
+use crate::phases::{self, Ingredients, Plane};
 use crate::{
     ClusterAnswers, Facts, Finding, JoinRequest, KubeletConfigError, Parameters, Phase, Step,
-    checks, kubelet_config,
+    checks, kubelet_config, node_ip,
 };
 
 /// One step of a plan.
@@ -75,6 +79,20 @@ pub enum PlanError {
         #[source]
         source: DefinitionError,
     },
+    /// The cluster takes no further control-plane node as it is.
+    #[error("no control-plane node can be made of this cluster")]
+    ControlPlane {
+        /// Why.
+        #[source]
+        source: ControlPlaneError,
+    },
+    /// A patch of a static pod cannot be applied: correct the file that is named.
+    #[error("a patch cannot be applied")]
+    Patches {
+        /// Which and why.
+        #[source]
+        source: Box<PatchesError>,
+    },
     /// A journal holds a step of another version: use that version to undo it.
     #[error("step {id} of the journal is not known to this version")]
     UnknownStep {
@@ -86,7 +104,45 @@ pub enum PlanError {
     },
 }
 
-/// Makes the plan of a worker's join.
+/// Everything that is found out only once the cluster has answered: its checks, and what had to be assumed.
+#[must_use]
+pub fn findings_with_cluster(
+    facts: &Facts,
+    request: &JoinRequest,
+    answers: &ClusterAnswers,
+) -> Vec<Finding> {
+    let mut findings = checks::preflight_with_cluster(facts, request, answers);
+    let ours = node_ip::check(facts, request, answers).into_iter();
+    let ours = ours.chain(assumptions(request, answers));
+    let ours = ours.chain(unknown_flags(facts, request));
+    findings.extend(ours.map(|finding| request.ignore.apply(finding)));
+    findings
+}
+
+/// The kubelet's flags that the built-in one takes.
+pub(crate) const BUILT_IN_FLAGS: &[&str] = &[
+    "hostname-override",
+    "node-ip",
+    "node-labels",
+    "register-with-taints",
+];
+
+fn unknown_flags(facts: &Facts, request: &JoinRequest) -> Option<Finding> {
+    let unknown: Vec<String> = request
+        .extra_args
+        .iter()
+        .filter(|(name, _)| !BUILT_IN_FLAGS.contains(&name.as_str()))
+        .map(|(name, _)| format!("--{name}"))
+        .collect();
+    if unknown.is_empty() || !request.choose_kubelet(facts).is_built_in() {
+        return None;
+    }
+    let message = format!("the built-in kubelet does not know {}", unknown.join(", "));
+    let remedy = "They are written down and have no effect until another kubelet reads them.";
+    Some(Finding::warning("KubeletArgs", message, remedy))
+}
+
+/// Makes the plan of a join.
 ///
 /// # Errors
 /// [`PlanError`] when the cluster's answers cannot be used.
@@ -95,9 +151,27 @@ pub fn plan(
     request: &JoinRequest,
     answers: &ClusterAnswers,
 ) -> Result<Plan, PlanError> {
-    let mut findings = checks::preflight(facts, request);
-    findings.extend(checks::preflight_with_cluster(facts, request, answers));
-    let kubelet_config = kubelet_config(answers.kubelet_config.as_deref(), request, facts)
+    let plane = plane(facts, request, answers)?;
+    let mut findings = preflight(facts, request, answers, plane.as_ref());
+    // A control-plane node's kubelet asks the API server beside it, and gets its taints with its labels.
+    let (of_plane, own);
+    let (request, answers) = match &plane {
+        None => (request, answers),
+        Some(plane) => {
+            of_plane = JoinRequest {
+                taints: Vec::new(),
+                ..request.clone()
+            };
+            own = ClusterAnswers {
+                server: plane.blueprint.node.url(),
+                tls_server_name: None,
+                ..answers.clone()
+            };
+            (&of_plane, &own)
+        }
+    };
+    findings.extend(findings_with_cluster(facts, request, answers));
+    let kubelet_config = kubelet_config(answers, request, facts)
         .map_err(|source| PlanError::KubeletConfig { source })?;
     let steps = phases::join(&Ingredients {
         facts,
@@ -105,6 +179,7 @@ pub fn plan(
         answers,
         kubelet: request.choose_kubelet(facts),
         kubelet_config,
+        plane,
     })?;
     Ok(Plan {
         parameters: request.parameters(facts),
@@ -113,26 +188,78 @@ pub fn plan(
     })
 }
 
+/// What makes the node a control-plane node, if it is to be one.
+fn plane<'a>(
+    facts: &Facts,
+    request: &'a JoinRequest,
+    answers: &ClusterAnswers,
+) -> Result<Option<Plane<'a>>, PlanError> {
+    let Some(asked) = &request.control_plane else {
+        return Ok(None);
+    };
+    let blueprint = control_plane::blueprint(facts, request, asked, answers)
+        .map_err(|source| PlanError::ControlPlane { source })?;
+    let key = blueprint.cluster.certificate_path("ca.key");
+    let external_ca = !asked.has_certificate_key && !facts.files.contains_key(&key);
+    Ok(Some(Plane {
+        request: asked,
+        patches: &request.patches,
+        blueprint,
+        external_ca,
+    }))
+}
+
+fn preflight(
+    facts: &Facts,
+    request: &JoinRequest,
+    answers: &ClusterAnswers,
+    plane: Option<&Plane<'_>>,
+) -> Vec<Finding> {
+    let Some(plane) = plane else {
+        return checks::preflight(facts, request);
+    };
+    let node = &plane.blueprint.node;
+    let downloads = plane.request.has_certificate_key;
+    let checked = checks::ControlPlane::new(
+        node.advertise_address.to_string(),
+        node.bind_port,
+        answers,
+        downloads,
+    );
+    let mut findings = checks::preflight_control_plane(facts, request, &checked, Some(answers));
+    let own = control_plane::findings(facts, plane.request, &plane.blueprint);
+    findings.extend(own.into_iter().map(|finding| request.ignore.apply(finding)));
+    findings
+}
+
+/// A saga's definition from steps: every one with its words.
+///
+/// # Errors
+/// [`PlanError::Definition`] when steps do not fit together.
+pub fn definition_of(steps: &[PlannedStep]) -> Result<Definition, PlanError> {
+    let steps = steps.iter().map(|planned| {
+        let content = StepContent {
+            phase: planned.phase,
+            step: planned.step.clone(),
+        };
+        StepSpec {
+            id: StepId::new(planned.id.clone()),
+            after: planned.after.iter().map(StepId::new).collect(),
+            description: planned.step.description(),
+            undo: planned.step.undo(),
+            content: serde_json::json!(content),
+        }
+    });
+    Definition::new(steps.collect()).map_err(|source| PlanError::Definition { source })
+}
+
 impl Plan {
     /// The saga's definition: every step with its words.
     ///
     /// # Errors
     /// [`PlanError::Definition`] when steps do not fit together.
     pub fn definition(&self) -> Result<Definition, PlanError> {
-        let steps = self.steps.iter().map(|planned| {
-            let content = StepContent {
-                phase: planned.phase,
-                step: planned.step.clone(),
-            };
-            StepSpec {
-                id: StepId::new(planned.id.clone()),
-                after: planned.after.iter().map(StepId::new).collect(),
-                description: planned.step.description(),
-                undo: planned.step.undo(),
-                content: serde_json::json!(content),
-            }
-        });
-        Definition::new(steps.collect()).map_err(|source| PlanError::Definition { source })
+        definition_of(&self.steps)
     }
 
     /// The findings that stop the join.

@@ -2,12 +2,15 @@
 //!
 //! Neither holds a secret: the token proves itself elsewhere, and keys arrive as a [`crate::SecretBag`].
 
+use std::net::IpAddr;
+
 use jiff::Timestamp;
 use muster_identity::{Endpoint, NodeName};
+use muster_kubeadm::patches::Patches;
 use serde::{Deserialize, Serialize};
 
 use crate::paths::{self, Root};
-use crate::{Facts, IgnoreSet, ServiceManager};
+use crate::{ControlPlaneRequest, Facts, IgnoreSet, ServiceManager};
 
 /// Which kubelet the node gets, as asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -156,9 +159,66 @@ pub struct JoinRequest {
     pub kubelet_port: Option<u16>,
     /// Checks to overlook.
     pub ignore: IgnoreSet,
+    /// Annotations for the Node, set by the node itself once it is registered.
+    pub annotations: Vec<(String, String)>,
+    /// Labels that no node may give itself (NodeRestriction): an administrator's credentials set them once the node
+    /// is registered.
+    pub admin_labels: Vec<(String, String)>,
+    /// The node's own addresses.
+    pub node_ip: NodeIp,
+    /// The cluster's DNS addresses, where the cluster does not tell them. Empty guesses.
+    pub cluster_dns: Vec<IpAddr>,
+    /// The cluster's DNS domain, where the cluster does not tell it.
+    pub cluster_domain: Option<String>,
+    /// What makes it a control-plane node; `None` is a worker.
+    pub control_plane: Option<ControlPlaneRequest>,
+    /// Patches for what the join writes.
+    pub patches: Patches,
+}
+
+/// Which addresses the kubelet gives its Node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum NodeIp {
+    /// The kubelet chooses.
+    #[default]
+    Unsaid,
+    /// The one from which this machine reaches the API server.
+    ByRoute,
+    /// These: one, or one of each family.
+    Given(Vec<IpAddr>),
 }
 
 impl JoinRequest {
+    /// The plainest request: this machine, its own kubelet if it has one, the only container runtime there is. Limits
+    /// are kubeadm's: five minutes for the Node, four for the kubelet's health.
+    #[must_use]
+    pub fn new(endpoint: Endpoint, node_name: NodeName) -> Self {
+        Self {
+            endpoint,
+            node_name,
+            root: Root::new("/"),
+            kubelet: KubeletPreference::Auto,
+            executable: "/usr/local/bin/muster".into(),
+            runtime: Runtime::Cri { endpoint: None },
+            wait: Wait::Registered,
+            wait_seconds: 300,
+            kubelet_seconds: 240,
+            labels: Vec::new(),
+            taints: Vec::new(),
+            extra_args: Vec::new(),
+            healthz_port: None,
+            kubelet_port: None,
+            ignore: IgnoreSet::default(),
+            annotations: Vec::new(),
+            admin_labels: Vec::new(),
+            node_ip: NodeIp::Unsaid,
+            cluster_dns: Vec::new(),
+            cluster_domain: None,
+            control_plane: None,
+            patches: Patches::default(),
+        }
+    }
+
     /// Decides which kubelet the machine gets. systemd and OpenRC are only used on the machine's own root, as they
     /// know no other.
     #[must_use]
@@ -196,10 +256,25 @@ impl JoinRequest {
                 endpoint: Some(endpoint),
             } => endpoint.clone(),
             Runtime::Cri { endpoint: None } => {
-                let found = facts.cri_sockets.first().map(|socket| socket.path.as_str());
+                // A stale socket beside a live one is no choice.
+                let sockets = &facts.cri_sockets;
+                let live = sockets.iter().find(|socket| socket.answers);
+                let found = live.or(sockets.first()).map(|socket| socket.path.as_str());
                 format!("unix://{}", found.unwrap_or(paths::CRI_SOCKETS[0]))
             }
         }
+    }
+
+    /// The kubelet's `--node-ip`, when it is to have one.
+    #[must_use]
+    pub fn node_ip_argument(&self, answers: &ClusterAnswers) -> Option<String> {
+        let addresses = match &self.node_ip {
+            NodeIp::Unsaid => return None,
+            NodeIp::ByRoute => vec![answers.local_ip?],
+            NodeIp::Given(addresses) => addresses.clone(),
+        };
+        let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        Some(texts.join(","))
     }
 
     /// What the journal remembers of the request, to tell whether a later one asks for the same.
@@ -251,6 +326,35 @@ pub struct ClusterAnswers {
     pub version: Option<String>,
     /// When these answers were given: names the certificate's file.
     pub now: Timestamp,
+    /// The value of `ClusterConfiguration` in the ConfigMap kube-system/kubeadm-config, when it could be read.
+    pub cluster_configuration: Option<String>,
+    /// The names and addresses in the API server's certificate.
+    pub server_names: Vec<String>,
+    /// The name that the API server's certificate is verified for, when it is not the endpoint's own host.
+    pub tls_server_name: Option<String>,
+    /// From where this machine reaches the API server; `None` through a proxy.
+    pub local_ip: Option<IpAddr>,
+    /// The credential is the node's own certificate already: none has to be requested.
+    pub certified: bool,
+}
+
+impl ClusterAnswers {
+    /// What every cluster answers: where it is and whom to trust. Everything else was not told.
+    #[must_use]
+    pub fn new(server: impl Into<String>, ca_pem: impl Into<String>, now: Timestamp) -> Self {
+        Self {
+            server: server.into(),
+            ca_pem: ca_pem.into(),
+            kubelet_config: None,
+            version: None,
+            now,
+            cluster_configuration: None,
+            server_names: Vec::new(),
+            tls_server_name: None,
+            local_ip: None,
+            certified: false,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -259,21 +363,11 @@ pub(crate) mod tests {
 
     pub(crate) fn request() -> JoinRequest {
         JoinRequest {
-            endpoint: Endpoint::parse("10.0.0.1:6443").unwrap(),
-            node_name: NodeName::parse("n1").unwrap(),
-            root: Root::new("/"),
-            kubelet: KubeletPreference::Auto,
-            executable: "/usr/local/bin/muster".into(),
-            runtime: Runtime::Cri { endpoint: None },
-            wait: Wait::Registered,
             wait_seconds: 60,
-            kubelet_seconds: 240,
-            labels: Vec::new(),
-            taints: Vec::new(),
-            extra_args: Vec::new(),
-            healthz_port: None,
-            kubelet_port: None,
-            ignore: IgnoreSet::default(),
+            ..JoinRequest::new(
+                Endpoint::parse("10.0.0.1:6443").unwrap(),
+                NodeName::parse("n1").unwrap(),
+            )
         }
     }
 
@@ -293,6 +387,7 @@ pub(crate) mod tests {
         facts.cri_sockets.push(crate::CriSocket {
             path: "/var/run/containerd/containerd.sock".into(),
             answers: true,
+            ..Default::default()
         });
         facts
     }

@@ -5,6 +5,9 @@
 use std::collections::BTreeMap;
 
 use muster_identity::Secret;
+use muster_kubeadm::kubeconfigs::ControlPlaneConf;
+use muster_kubeadm::pki::Leaf;
+use muster_kubeadm::shared_certs::Shared;
 use serde::{Deserialize, Serialize};
 
 /// The name of a secret that a step writes.
@@ -15,6 +18,16 @@ pub enum SecretName {
     KubeletKey,
     /// The kubelet's certificate chain and private key in one PEM file.
     KubeletClient,
+    /// A file that control-plane nodes share; empty when the cluster has none.
+    Shared(Shared),
+    /// The key of a control-plane node's own certificate.
+    LeafKey(Leaf),
+    /// A control-plane node's own certificate. Not secret, but known only while the join runs.
+    Leaf(Leaf),
+    /// A control-plane node's kubeconfig, with its key.
+    Conf(ControlPlaneConf),
+    /// etcd's static pod. Not secret, but its members are known only while the join runs.
+    EtcdManifest,
 }
 
 /// The secrets at hand.

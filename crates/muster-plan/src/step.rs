@@ -3,9 +3,11 @@
 //! A step is data: it goes into the journal as it stands, so it never holds a secret. How a step is done, and how it
 //! is taken back, is the host's business; what it promises is written here.
 
+use muster_kubeadm::Blueprint;
 use serde::{Deserialize, Serialize};
 
-use crate::request::Wait;
+use crate::request::{Taint, Wait};
+use crate::reset::Purge;
 use crate::secrets::SecretName;
 
 /// One thing to do. Paths are the node's own; the host puts the root directory before them.
@@ -117,6 +119,107 @@ pub enum Step {
         /// The node's name.
         node_name: String,
     },
+    /// Loads a kernel module. Undo: unloads it if it was not loaded, unless somebody uses it by now.
+    LoadModule {
+        /// Its name.
+        name: String,
+    },
+    /// Gives a kernel setting a value. Undo: the former value.
+    SetSysctl {
+        /// Its path below `/proc/sys`.
+        key: String,
+        /// The value.
+        value: String,
+    },
+    /// Switches all swap off. Undo: switches on what was on, with its priority.
+    SwapOff {},
+    /// Removes something that is proved to be a former node's. Undo: nothing brings it back.
+    Purge {
+        /// What.
+        what: Purge,
+    },
+    /// Puts labels and annotations on the Node that the kubelet has made. Undo: nothing; they go with the Node.
+    MarkNode {
+        /// The node's name.
+        node_name: String,
+        /// Labels that only an administrator may set; that is as whom they are set.
+        admin_labels: Vec<(String, String)>,
+        /// Annotations; the node sets them itself.
+        annotations: Vec<(String, String)>,
+    },
+    /// Like [`Step::WriteSecret`] with a mode of its own: a file that is made while the join runs. One that is there
+    /// and right stays; an empty content writes nothing.
+    WriteMade {
+        /// Where.
+        path: String,
+        /// The mode from its first moment.
+        mode: u32,
+        /// What.
+        secret: SecretName,
+    },
+    /// Fixes what the node's control plane is made of, and fetches the shared certificates. Undo: nothing.
+    PrepareControlPlane {
+        /// What it is made of.
+        blueprint: Box<Blueprint>,
+        /// Whether shared certificates are fetched; otherwise they are on disk.
+        fetch: bool,
+    },
+    /// Waits until no other control-plane node is joining, and keeps others waiting. Undo: gives the turn back.
+    TakeTurn {
+        /// The Lease's name, in kube-system.
+        lease: String,
+        /// Who holds it.
+        holder: String,
+    },
+    /// Lets the next control-plane node join. Undo: nothing.
+    ReleaseTurn {
+        /// The Lease's name, in kube-system.
+        lease: String,
+        /// Who holds it.
+        holder: String,
+    },
+    /// Waits until more than half of the etcds are well, and the one with this peer URL among them. Undo: nothing.
+    AwaitEtcd {
+        /// The member that must be among them.
+        peer_url: Option<String>,
+        /// How long, in seconds.
+        seconds: u32,
+    },
+    /// Has the etcds take in a member without a vote. Undo: removes it, unless it was there before.
+    AddEtcdLearner {
+        /// Its name.
+        name: String,
+        /// Where its peers reach it.
+        peer_url: String,
+        /// Its static pod, with a place for the members.
+        template: String,
+        /// How long, in seconds.
+        seconds: u32,
+    },
+    /// Waits until the etcd here has started and caught up, and gives it its vote. Undo: removes it while it still
+    /// runs, as afterwards those that are left may be too few to decide.
+    PromoteEtcdMember {
+        /// Its name.
+        name: String,
+        /// Where its peers reach it.
+        peer_url: String,
+        /// How long, in seconds.
+        seconds: u32,
+    },
+    /// Gives the Node the labels and taints of a control-plane node. Undo: takes away those that it did not have.
+    MarkControlPlane {
+        /// The node's name.
+        node_name: String,
+        /// The taints.
+        taints: Vec<Taint>,
+    },
+    /// Waits until components say that they are well. Undo: nothing.
+    AwaitComponents {
+        /// Which, and where they are asked.
+        components: Vec<ComponentHealth>,
+        /// How long, in seconds.
+        seconds: u32,
+    },
     /// Waits for the Node object. Undo: nothing.
     AwaitNode {
         /// The node's name.
@@ -126,6 +229,17 @@ pub enum Step {
         /// How long, in seconds.
         seconds: u32,
     },
+}
+
+/// Where a component is asked whether it is well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComponentHealth {
+    /// Its name.
+    pub name: String,
+    /// The URL that answers 200 when it is well.
+    pub url: String,
+    /// Whether its certificate must be of the cluster's authority; others make their own.
+    pub verified: bool,
 }
 
 /// What a kubelet runs as.
@@ -160,9 +274,18 @@ impl Step {
     #[must_use]
     pub fn actor(&self) -> Actor {
         match self {
-            Self::RequestCertificate { .. } | Self::ClaimNode { .. } | Self::AwaitNode { .. } => {
-                Actor::Cluster
-            }
+            Self::RequestCertificate { .. }
+            | Self::ClaimNode { .. }
+            | Self::MarkNode { .. }
+            | Self::AwaitNode { .. } => Actor::Cluster,
+            Self::PrepareControlPlane { .. }
+            | Self::TakeTurn { .. }
+            | Self::ReleaseTurn { .. }
+            | Self::AwaitEtcd { .. }
+            | Self::AddEtcdLearner { .. }
+            | Self::PromoteEtcdMember { .. }
+            | Self::MarkControlPlane { .. }
+            | Self::AwaitComponents { .. } => Actor::Cluster,
             _ => Actor::Host,
         }
     }
@@ -175,7 +298,13 @@ impl Step {
             Self::Discard { .. }
                 | Self::AwaitKubelet { .. }
                 | Self::AwaitNode { .. }
+                | Self::PrepareControlPlane { .. }
+                | Self::ReleaseTurn { .. }
+                | Self::AwaitEtcd { .. }
+                | Self::AwaitComponents { .. }
+                | Self::MarkNode { .. }
                 | Self::RequestCertificate { .. }
+                | Self::Purge { .. }
         )
     }
 
@@ -208,6 +337,42 @@ impl Step {
                 format!("request a client certificate for system:node:{node_name}")
             }
             Self::ClaimNode { node_name } => format!("make sure that node {node_name} is free"),
+            Self::MarkNode {
+                node_name,
+                admin_labels,
+                annotations,
+            } => {
+                let (labels, notes) = (admin_labels.len(), annotations.len());
+                format!("put {labels} labels and {notes} annotations on node {node_name}")
+            }
+            Self::LoadModule { name } => format!("load kernel module {name}"),
+            Self::SetSysctl { key, value } => format!("set {} to {value}", key.replace('/', ".")),
+            Self::SwapOff {} => "switch swap off".into(),
+            Self::Purge { what } => what.description(),
+            Self::WriteMade { path, mode, .. } => format!("make {path} ({mode:04o})"),
+            Self::PrepareControlPlane { fetch: true, .. } => {
+                "fetch the certificates that control-plane nodes share".into()
+            }
+            Self::PrepareControlPlane { .. } => {
+                "take the shared certificates that are on this machine".into()
+            }
+            Self::TakeTurn { .. } => {
+                "wait for other control-plane nodes that are joining, and take the turn".into()
+            }
+            Self::ReleaseTurn { .. } => "let the next control-plane node join".into(),
+            Self::AwaitEtcd { peer_url: None, .. } => "wait for the etcds to be healthy".into(),
+            Self::AwaitEtcd { .. } => "wait for the etcds to be healthy with this one".into(),
+            Self::AddEtcdLearner { name, peer_url, .. } => {
+                format!("add etcd member {name} ({peer_url}) as a learner")
+            }
+            Self::PromoteEtcdMember { name, .. } => format!("give etcd member {name} its vote"),
+            Self::MarkControlPlane { node_name, .. } => {
+                format!("give node {node_name} the labels and taints of a control-plane node")
+            }
+            Self::AwaitComponents { components, .. } => {
+                let names: Vec<&str> = components.iter().map(|one| one.name.as_str()).collect();
+                format!("wait for {} to be healthy", names.join(" and "))
+            }
             Self::AwaitNode {
                 node_name, until, ..
             } => match until {
@@ -230,6 +395,7 @@ impl Step {
             }
             Self::WriteFile { path, .. }
             | Self::WriteSecret { path, .. }
+            | Self::WriteMade { path, .. }
             | Self::Symlink { path, .. } => format!("remove {path} or bring back what was there"),
             Self::Discard { .. } => "nothing to do".into(),
             Self::InstallUnit { unit, .. } => {
@@ -239,13 +405,32 @@ impl Step {
             Self::StopService { unit } => format!("start {unit} again if it was running"),
             Self::StartService { unit } => format!("stop {unit}"),
             Self::SpawnSupervised { name, .. } => format!("stop the {name}"),
-            Self::AwaitKubelet { .. } | Self::AwaitNode { .. } => "nothing to do".into(),
+            Self::AwaitKubelet { .. } | Self::AwaitNode { .. } | Self::MarkNode { .. } => {
+                "nothing to do".into()
+            }
+            Self::PrepareControlPlane { .. }
+            | Self::ReleaseTurn { .. }
+            | Self::AwaitEtcd { .. }
+            | Self::AwaitComponents { .. } => "nothing to do".into(),
+            Self::TakeTurn { .. } => "give the turn back".into(),
+            Self::AddEtcdLearner { name, .. } | Self::PromoteEtcdMember { name, .. } => {
+                format!("remove etcd member {name} if it was not there before")
+            }
+            Self::MarkControlPlane { node_name, .. } => {
+                format!("take away the labels and taints that node {node_name} did not have")
+            }
             Self::RequestCertificate { .. } => {
                 "nothing to do; the cluster removes the request by itself".into()
             }
             Self::ClaimNode { node_name } => {
                 format!("delete node {node_name} if it was not there before")
             }
+            Self::LoadModule { name } => format!("unload {name} if it was not loaded"),
+            Self::SetSysctl { key, .. } => {
+                format!("give {} its former value", key.replace('/', "."))
+            }
+            Self::SwapOff {} => "switch on the swap that was on".into(),
+            Self::Purge { .. } => "nothing brings it back".into(),
         }
     }
 }

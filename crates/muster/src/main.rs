@@ -9,11 +9,14 @@ mod commands;
 mod control_plane;
 mod entropy;
 mod exit;
+mod kubeadm;
 mod narration;
 mod printer;
 mod progress;
 mod signals;
+mod way_in;
 
+use args::kubeadm::AsKubeadm;
 use args::{Arguments, Command};
 use clap::Parser;
 use exit::Failure;
@@ -23,6 +26,9 @@ use std::process::ExitCode;
 use tracing::level_filters::LevelFilter;
 
 fn main() -> ExitCode {
+    if kubeadm::is_meant(std::env::args_os()) {
+        return kubeadm::main(std::env::args_os());
+    }
     let arguments = Arguments::parse();
     let printer = Printer::new(arguments.output);
     log_to_standard_error(arguments.verbose, &arguments.command);
@@ -54,14 +60,27 @@ async fn run(command: Command, printer: Printer) -> Result<(), Failure> {
     match command {
         Command::Server(server) => commands::server::run(server, printer).await,
         Command::Token(token) => commands::token::run(token, printer).await,
+        Command::Config(line) => as_kubeadm("config", line, printer).await,
+        Command::Certs(line) => as_kubeadm("certs", line, printer).await,
+        Command::Kubeconfig(line) => as_kubeadm("kubeconfig", line, printer).await,
+        Command::Init(line) => as_kubeadm("init", line, printer).await,
         Command::Csr(csr) => commands::csr::run(csr, printer).await,
         Command::Bench(bench) => commands::bench::run(bench, printer).await,
         Command::Kubelet(kubelet) => commands::kubelet::run(kubelet).await,
         Command::Supervise(flags) => commands::kubelet::supervise(flags).await,
         Command::Join(join) => commands::join::run(*join, printer).await,
-        Command::Reset(reset) => commands::join::reset(reset, printer).await,
+        Command::Preflight(preflight) => commands::preflight::run(preflight, printer).await,
+        Command::Reset(reset) => commands::reset::run(reset, printer).await,
         Command::Playground(playground) => commands::playground::run(playground, printer).await,
     }
+}
+
+/// A command that is kubeadm's word for word. What stands before it (`-o`, `-v`) counts as if it stood behind.
+async fn as_kubeadm(command: &str, line: AsKubeadm, printer: Printer) -> Result<(), Failure> {
+    let words: Vec<String> = std::iter::once(command.to_owned())
+        .chain(line.words)
+        .collect();
+    kubeadm::run_as_own(&words, printer).await
 }
 
 /// Services log what they do; commands that a person waits for only log what is wrong.

@@ -56,6 +56,7 @@ pub(crate) fn sentence(event: &Event) -> Option<String> {
         Event::UndoFailed { step, failure } => {
             format!("{:14} {step}: {}", "not undone", failure.message)
         }
+        Event::Waiting { reason, .. } => format!("{:14} {reason}", "waiting"),
         Event::Resuming {
             node_name,
             endpoint,
@@ -90,7 +91,13 @@ pub(crate) const fn doing(phase: Phase) -> &'static str {
         Phase::KubeletStart => "writing files, starting the kubelet",
         Phase::KubeletWait => "waiting for the kubelet",
         Phase::NodeWait => "waiting for the node",
+        Phase::ControlPlanePrepare => "making certificates and kubeconfigs",
+        Phase::EtcdJoin => "joining the etcds",
+        Phase::ControlPlane => "writing static pods",
+        Phase::MarkControlPlane => "marking the node",
+        Phase::WaitControlPlane => "waiting for the control plane",
         Phase::Reset => "taking everything back",
+        Phase::Repair => "mending this machine",
     }
 }
 
@@ -102,13 +109,33 @@ const fn done(phase: Phase) -> &'static str {
         Phase::KubeletStart => "files written, kubelet started",
         Phase::KubeletWait => "the kubelet is well",
         Phase::NodeWait => "the node is there",
+        Phase::ControlPlanePrepare => "certificates and kubeconfigs are made",
+        Phase::EtcdJoin => "etcd here has its vote",
+        Phase::ControlPlane => "static pods are written",
+        Phase::MarkControlPlane => "the node is marked",
+        Phase::WaitControlPlane => "the control plane here is well",
         Phase::Reset => "everything is taken back",
+        Phase::Repair => "this machine is mended",
     }
 }
 
 fn handshake(progress: &Progress) -> Option<String> {
     Some(match progress {
         Progress::NoAnswerYet { hint, .. } => hint.clone(),
+        Progress::Proxied { endpoint, proxy } => {
+            format!("the way to {endpoint} leads through the proxy {proxy}")
+        }
+        Progress::Unsafe { reason } => format!("UNSAFE: {reason}"),
+        Progress::WithoutClusterInfo { reason, .. } => {
+            format!("{reason}; the pinned CA in the server's own certificate chain is used")
+        }
+        Progress::Rerouted { from, to } => {
+            format!("using {to}, which the cluster advertises, instead of {from}")
+        }
+        Progress::ClusterConfigRead {
+            kubelet_config: false,
+            ..
+        } => "it shows no kubelet-config: joining in generic mode".to_owned(),
         Progress::SignatureAwaited { token_id } => {
             format!("waiting for cluster-info to be signed for token {token_id}")
         }
@@ -121,7 +148,7 @@ fn handshake(progress: &Progress) -> Option<String> {
         } => {
             let mut text = format!("trusting {endpoint} by {}", ca_pins.join(", "));
             if advertised != endpoint {
-                text.push_str(&format!(" (it advertises {advertised})"));
+                text.push_str(&format!(" (the typed address; it advertises {advertised})"));
             }
             text
         }

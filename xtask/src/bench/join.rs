@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::{
     process::{Server, binary, resident_mb},
     report::{Better, compare},
+    versus::Versus,
 };
 
 /// N simulated nodes join: joins/s, latencies, the server's memory and start-up time.
@@ -28,10 +29,27 @@ pub(crate) struct Join {
     /// Join this cluster instead of a server that is started for the purpose.
     #[arg(long)]
     kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    versus: Versus,
+}
+
+impl Join {
+    /// Whether the program to measure is there already.
+    pub(super) fn is_given_a_build(&self) -> bool {
+        self.versus.built().is_some()
+    }
 }
 
 /// Runs the benchmark.
 pub(super) fn run(join: &Join) -> Result<()> {
+    if join.versus.is_asked() {
+        let kubeconfig = join
+            .kubeconfig
+            .as_deref()
+            .context("--vs needs --kubeconfig of the control plane's administrator")?;
+        let muster = join.versus.built().map_or_else(binary, Path::to_owned);
+        return join.versus.run(&muster, kubeconfig);
+    }
     match &join.kubeconfig {
         Some(kubeconfig) => {
             let report = joins(kubeconfig, join.nodes, join.concurrency, None)?;

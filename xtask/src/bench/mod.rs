@@ -9,6 +9,7 @@ mod peer;
 mod process;
 mod report;
 mod target;
+mod versus;
 
 use std::process::Command;
 
@@ -39,7 +40,9 @@ enum Kind {
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     match &bench.kind {
         Kind::Join(join) => {
-            build("muster")?;
+            if !join.is_given_a_build() {
+                build("muster")?;
+            }
             join::run(join)
         }
         // A driver without optimisation would measure itself.

@@ -173,7 +173,7 @@ async fn a_renewal_that_nobody_approves_holds_nothing_up() {
         root: root.path().to_owned(),
         runtime: RuntimeChoice::Hollow,
         name: None,
-        node_ip: None,
+        node_ip: Vec::new(),
         labels: std::collections::BTreeMap::new(),
         taints: Vec::new(),
         version: "v1.36.2".to_owned(),

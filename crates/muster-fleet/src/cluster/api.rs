@@ -3,22 +3,25 @@
 //! One connection serves from discovery to the certificate. Afterwards the node's own identity is used, or that of an
 //! administrator's kubeconfig where one was given.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use muster_handshake::{
-    DiscoveryRequest, EndpointChoice, ExistingNode, HandshakeError, Trusting, client_wish,
-};
-use muster_identity::{BootstrapToken, CertificateBundle, Endpoint, NodeName, PrivateKey};
-use muster_net::request::STRATEGIC_MERGE_PATCH;
-use muster_net::{ApiClient, ApiRequest, Identity, RetryPolicy};
+use muster_handshake::{ExistingNode, HandshakeError, client_wish};
+use muster_identity::{CertificateBundle, Endpoint, Host, NodeName, PrivateKey, Secret};
+use muster_kubeadm::shared_certs::SECRET_PATH as SHARED_CERTS_PATH;
+use muster_net::request::{MERGE_PATCH, STRATEGIC_MERGE_PATCH};
+use muster_net::tls::{ClientCertificate, pinned_config, server_name};
+use muster_net::{ApiClient, ApiRequest, DialLimits, RetryPolicy};
 use muster_plan::{ClusterAnswers, Wait};
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use super::{Certified, Cluster, Deletion, NodeCredentials, NodeSight, Tell};
+use super::{
+    Certified, Cluster, Credential, Deletion, Marks, NodeCredentials, NodeSight, Tell, Way,
+};
 
 /// What is asked while taking back must not hang: the cluster may be gone.
 const BRIEF: RetryPolicy = RetryPolicy::once(Duration::from_secs(5));
@@ -26,25 +29,6 @@ const BRIEF: RetryPolicy = RetryPolicy::once(Duration::from_secs(5));
 const SURVEY_LIMIT: SignedDuration = SignedDuration::from_secs(60);
 /// A watch that ends is begun again after this.
 const WATCH_PAUSE: Duration = Duration::from_millis(200);
-
-/// What somebody gave to be let in.
-#[derive(Clone, Debug)]
-pub struct Credential {
-    /// The API server as it was typed.
-    pub endpoint: Endpoint,
-    /// The token for discovery.
-    pub token: BootstrapToken,
-    /// The token for the certificate request; the same unless given apart.
-    pub tls_bootstrap_token: Option<BootstrapToken>,
-    /// Which CA certificates are believed.
-    pub trusting: Trusting,
-    /// Whether the advertised endpoint may replace the typed one.
-    pub choice: EndpointChoice,
-    /// How long failures that may pass by themselves are retried during discovery.
-    pub patience: SignedDuration,
-    /// How long an undecided certificate request is waited for.
-    pub approval_limit: SignedDuration,
-}
 
 /// A real cluster.
 pub struct ApiCluster {
@@ -114,7 +98,33 @@ fn client(credentials: &NodeCredentials) -> Result<ApiClient, HandshakeError> {
     let pem = credentials.client_pem.expose();
     let chain = CertificateBundle::from_pem(pem).map_err(unusable)?;
     let key = PrivateKey::from_pem(pem).map_err(unusable)?;
-    ApiClient::new(endpoint, &ca, Identity::Certificate { chain, key }).map_err(unusable)
+    let certificate = ClientCertificate { chain, key };
+    let tls = pinned_config(&ca, Some(&certificate)).map_err(unusable)?;
+    let name = credentials.server_name.as_deref().map(Host::parse);
+    let name = name.transpose().map_err(unusable)?;
+    let name = name.as_ref().map(server_name).transpose();
+    Ok(ApiClient::with_tls(
+        endpoint,
+        tls,
+        name.map_err(unusable)?,
+        None,
+    ))
+}
+
+/// Whether the credential is this very node's certificate.
+fn certified(credential: &Credential, node: &NodeName) -> Result<bool, HandshakeError> {
+    let Some(certified) = credential.certified_node() else {
+        return Ok(false);
+    };
+    if certified == *node {
+        return Ok(true);
+    }
+    let file = match &credential.way {
+        Way::Introduction(introduction) => introduction.source.clone(),
+        Way::Token { .. } => String::new(),
+    };
+    let reason = format!("it is the certificate of node {certified}, and this one is to be {node}");
+    Err(HandshakeError::DiscoveryFileUnusable { file, reason })
 }
 
 fn node_path(node: &str) -> String {
@@ -177,19 +187,12 @@ impl Cluster for ApiCluster {
             .credential
             .as_ref()
             .ok_or_else(|| nobody("discovery"))?;
-        let request = DiscoveryRequest {
-            endpoint: credential.endpoint.clone(),
-            token: credential.token.clone(),
-            trusting: credential.trusting.clone(),
-            choice: credential.choice,
-            patience: credential.patience,
-        };
         let mut hear = |progress| tell(progress);
-        let found = muster_net::discover(request, &mut hear).await?;
-        let client = match &credential.tls_bootstrap_token {
-            Some(token) => found.client.with_bearer(token.to_text()),
-            None => found.client,
-        };
+        let certified = certified(credential, node)?;
+        let limits = DialLimits::default();
+        let (request, identity) = (credential.request(), credential.identity());
+        let found = muster_net::discover_as(request, identity, limits, &mut hear).await?;
+        let client = found.client;
         let deadline = after(SURVEY_LIMIT);
         // The version is for a warning only: no answer to it stops a join.
         let version = async { client.get::<Value>("/version").await.ok() };
@@ -202,15 +205,26 @@ impl Cluster for ApiCluster {
             .and_then(|v| v.get("gitVersion"))
             .and_then(Value::as_str);
         Ok(ClusterAnswers {
-            server: found.trust.endpoint.url(),
-            ca_pem: found.trust.ca.to_pem(),
             kubelet_config: surveyed
                 .config
                 .kubelet_configuration
                 .text()
                 .map(str::to_owned),
             version: version.map(str::to_owned),
-            now: Timestamp::now(),
+            cluster_configuration: surveyed
+                .config
+                .cluster_configuration
+                .text()
+                .map(str::to_owned),
+            server_names: found.names,
+            tls_server_name: found.trust.server_name.map(|name| name.server_name()),
+            local_ip: found.local_ip,
+            certified,
+            ..ClusterAnswers::new(
+                found.trust.endpoint.url(),
+                found.trust.ca.to_pem(),
+                Timestamp::now(),
+            )
         })
     }
 
@@ -239,6 +253,38 @@ impl Cluster for ApiCluster {
             chain: issued.chain.to_pem(),
             not_after: issued.not_after,
         })
+    }
+
+    fn certified_pem(&self) -> Option<Secret<Vec<u8>>> {
+        self.credential.as_ref()?.certified_pem()
+    }
+
+    async fn mark_node(
+        &self,
+        node: &str,
+        marks: &Marks,
+        credentials: &NodeCredentials,
+    ) -> Result<(), HandshakeError> {
+        let patch = |key: &str, pairs: &[(String, String)]| {
+            let pairs: BTreeMap<_, _> = pairs.iter().cloned().collect();
+            serde_json::json!({"metadata": {key: pairs}})
+        };
+        let path = node_path(node);
+        if !marks.annotations.is_empty() {
+            let body = patch("annotations", &marks.annotations);
+            let purpose = "annotate the node";
+            let client = client(credentials)?;
+            let done = client.patch::<Value>(&path, MERGE_PATCH, &body);
+            done.await.map_err(|error| error.into_handshake(purpose))?;
+        }
+        if !marks.admin_labels.is_empty() {
+            let body = patch("labels", &marks.admin_labels);
+            let purpose = "label the node";
+            let client = self.introduced().ok_or_else(|| nobody(purpose))?;
+            let done = client.patch::<Value>(&path, MERGE_PATCH, &body);
+            done.await.map_err(|error| error.into_handshake(purpose))?;
+        }
+        Ok(())
     }
 
     async fn sight(
@@ -323,6 +369,16 @@ impl Cluster for ApiCluster {
             .await
             .map(drop)
             .map_err(|error| error.into_handshake("say that the node is no longer Ready"))
+    }
+
+    async fn shared_certificates(&self) -> Result<Option<Value>, HandshakeError> {
+        let purpose = "read the shared certificates (Secret kube-system/kubeadm-certs)";
+        let client = self.introduced().ok_or_else(|| nobody(purpose))?;
+        match client.get::<Value>(SHARED_CERTS_PATH).await {
+            Ok(secret) => Ok(Some(secret)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error.into_handshake(purpose)),
+        }
     }
 
     fn has_administrator(&self) -> bool {

@@ -5,11 +5,15 @@ use muster_identity::kubeconfig::Material;
 use muster_identity::{Kubeconfig, Secret};
 use muster_plan::paths;
 
+use super::Administration;
+
 /// Who the node is to its cluster.
 #[derive(Clone, Debug)]
 pub struct NodeCredentials {
     /// The API server, `https://HOST:PORT`.
     pub server: String,
+    /// The name that its certificate is verified for, when it is not the URL's host.
+    pub server_name: Option<String>,
     /// The CA certificates to trust, PEM.
     pub ca_pem: Vec<u8>,
     /// The client certificate chain and its key, PEM.
@@ -35,8 +39,14 @@ impl NodeCredentials {
         let Some(Material::Data(ca_pem)) = resolved.cluster.certificate_authority else {
             return Ok(None);
         };
+        // On a control-plane node the kubelet asks the API server beside it, which may not be up yet, or no longer.
+        let (server, server_name) = match Administration::server(host).await {
+            Some(server) => (server, None),
+            None => (resolved.cluster.server, resolved.cluster.tls_server_name),
+        };
         Ok(Some(Self {
-            server: resolved.cluster.server,
+            server,
+            server_name,
             ca_pem,
             client_pem,
         }))

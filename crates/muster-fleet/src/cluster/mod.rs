@@ -3,17 +3,21 @@
 //! A join never speaks HTTP itself. One implementation speaks to a real API server; the simulated one lets joins run
 //! by the thousand.
 
+mod administration;
 mod api;
+mod credential;
 mod credentials;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use muster_handshake::{ExistingNode, HandshakeError, Progress};
-use muster_identity::{NodeName, PrivateKey};
+use muster_identity::{NodeName, PrivateKey, Secret};
 use muster_plan::{ClusterAnswers, Wait};
 use serde::{Deserialize, Serialize};
 
-pub use api::{ApiCluster, Credential};
+pub(crate) use administration::{Administration, MarksBefore};
+pub use api::ApiCluster;
+pub use credential::{Credential, Way};
 pub use credentials::NodeCredentials;
 
 /// Takes in what happens.
@@ -58,6 +62,15 @@ pub enum Deletion {
     Forbidden,
 }
 
+/// What is put on a Node once it is registered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Labels that the node may not give itself.
+    pub admin_labels: Vec<(String, String)>,
+    /// Annotations.
+    pub annotations: Vec<(String, String)>,
+}
+
 /// A cluster.
 #[async_trait]
 pub trait Cluster: Send + Sync + 'static {
@@ -77,6 +90,19 @@ pub trait Cluster: Send + Sync + 'static {
         key: &PrivateKey,
         tell: Tell<'_>,
     ) -> Result<Certified, ClusterFailure>;
+
+    /// The node's certificate and key in one PEM text, when the credential is that certificate already.
+    fn certified_pem(&self) -> Option<Secret<Vec<u8>>> {
+        None
+    }
+
+    /// Changes labels and annotations of a Node: as the node itself, or as whoever let us in where that is needed.
+    async fn mark_node(
+        &self,
+        node: &str,
+        marks: &Marks,
+        credentials: &NodeCredentials,
+    ) -> Result<(), ClusterFailure>;
 
     /// Looks for a Node, as the node itself if it has credentials, otherwise as whoever we are.
     async fn sight(
@@ -107,6 +133,11 @@ pub trait Cluster: Send + Sync + 'static {
         node: &str,
         credentials: &NodeCredentials,
     ) -> Result<(), ClusterFailure>;
+
+    /// The Secret with the certificates that control-plane nodes share; `None` when there is none.
+    async fn shared_certificates(&self) -> Result<Option<serde_json::Value>, ClusterFailure> {
+        Ok(None)
+    }
 
     /// Whether somebody gave us an administrator's credentials, and so asks for the Node to go whoever made it.
     fn has_administrator(&self) -> bool {

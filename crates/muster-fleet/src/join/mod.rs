@@ -8,7 +8,11 @@ use std::time::Instant;
 use jiff::Timestamp;
 use muster_handshake::ExistingNode;
 use muster_host::Host;
-use muster_plan::{ClusterAnswers, Facts, JoinRequest, Phase, Plan, SecretBag, checks, plan};
+use muster_kubeadm::shared_certs::CertificateKey;
+use muster_plan::{
+    ClusterAnswers, Facts, JoinRequest, Phase, Plan, SecretBag, SecretName, Step, StepContent,
+    findings_with_cluster, plan,
+};
 use muster_saga::{Driver, Halt, Header, OnFailure, Outcome, SagaId, Start, Status, StepId};
 use tokio_util::sync::CancellationToken;
 
@@ -17,9 +21,9 @@ use crate::error::Aftermath;
 use crate::events::PlannedEvent;
 use crate::journal::Told;
 use crate::preflight::{completed, millis, preflight};
-use crate::run::{Ended, Run, kubelet_was_begun};
+use crate::run::{Ended, Plane, Run, kubelet_was_begun};
 use crate::state_dir::StateDir;
-use crate::{Event, EventSink, JoinError, Journal};
+use crate::{Event, EventSink, JoinError, Journal, reset};
 
 use standing::Standing;
 
@@ -41,6 +45,8 @@ pub struct JoinOptions {
     pub cancel: CancellationToken,
     /// Fills keys; must be cryptographically secure.
     pub entropy: fn(&mut [u8]),
+    /// Opens the certificates that control-plane nodes share. Never journalled.
+    pub certificate_key: Option<CertificateKey>,
 }
 
 /// A join that ended well.
@@ -112,6 +118,9 @@ pub async fn join_with(
     events: &EventSink,
 ) -> Result<Joined, JoinError> {
     let join = Join::new(options, host, cluster, events);
+    if !options.dry_run {
+        reset::finish_unfinished(host, cluster, journal, events).await?;
+    }
     let standing = join.standing(journal).await?;
     if options.dry_run {
         return match standing {
@@ -130,8 +139,55 @@ pub async fn join_with(
     }
 }
 
+/// Carries out some phases of a join, and leaves the rest to a later call: the journal says where to go on. A call that
+/// begins a join must begin with its first phase.
+///
+/// # Errors
+/// [`JoinError`]; also told as [`Event::Failed`].
+pub async fn join_phases(
+    options: &JoinOptions,
+    phases: &[Phase],
+    host: Arc<dyn Host>,
+    events: &EventSink,
+) -> Result<Joined, JoinError> {
+    let cluster = ApiCluster::new(options.credential.clone());
+    let result = phases_here(options, phases, &*host, &cluster, events).await;
+    if let Err(error) = &result {
+        tell_failure(error, events);
+    }
+    result
+}
+
+async fn phases_here(
+    options: &JoinOptions,
+    phases: &[Phase],
+    host: &dyn Host,
+    cluster: &dyn Cluster,
+    events: &EventSink,
+) -> Result<Joined, JoinError> {
+    let state = StateDir::open(host.root())?;
+    let journal = state.journal();
+    let mut join = Join::new(options, host, cluster, events);
+    join.phases = Some(phases);
+    let result = match join.standing(&journal).await {
+        Ok(standing) => match join.clear_the_way(&journal, standing).await {
+            Ok(Standing::Already(told)) => join.already(&told).await,
+            Ok(Standing::Unfinished(told)) => join.resume(&journal, told).await,
+            Ok(_) => join.afresh(&journal).await,
+            Err(error) => Err(error),
+        },
+        Err(error) => Err(error),
+    };
+    let settled = state.settle().await;
+    let joined = result?;
+    settled?;
+    Ok(joined)
+}
+
 /// One join with everything it works with.
 struct Join<'a> {
+    /// Only these, if only some were asked for.
+    phases: Option<&'a [Phase]>,
     options: &'a JoinOptions,
     host: &'a dyn Host,
     cluster: &'a dyn Cluster,
@@ -147,6 +203,7 @@ impl<'a> Join<'a> {
         events: &'a EventSink,
     ) -> Self {
         Self {
+            phases: None,
             options,
             host,
             cluster,
@@ -177,6 +234,7 @@ impl<'a> Join<'a> {
             keep: self.options.keep_on_failure,
             node_name: self.node_name(),
             secrets: SecretBag::new(),
+            plane: Plane::new(self.options.certificate_key.clone()),
         }
     }
 
@@ -208,10 +266,14 @@ impl<'a> Join<'a> {
             preflight(self.host, request, self.events),
             self.introduce(ExistingNode::Refuse),
         )?;
-        for finding in checks::preflight_with_cluster(&facts, request, &answers) {
+        let plan = plan(&facts, request, &answers).map_err(|source| JoinError::Plan { source })?;
+        let found = match request.control_plane {
+            None => findings_with_cluster(&facts, request, &answers),
+            Some(_) => plan.findings.clone(),
+        };
+        for finding in found {
             self.events.tell(Event::Finding { finding });
         }
-        let plan = plan(&facts, request, &answers).map_err(|source| JoinError::Plan { source })?;
         if plan.fatal().next().is_some() {
             return Err(JoinError::Preflight {
                 findings: plan.findings,
@@ -255,7 +317,10 @@ impl<'a> Join<'a> {
                 .map_err(|source| JoinError::Plan { source })?,
         };
         let mut driver = Driver::begin(header, self.on_failure());
-        let ended = self.run().run(&mut driver, &journal.of(id)).await?;
+        let ended = self
+            .run()
+            .run_within(&mut driver, &journal.of(id), self.phases)
+            .await?;
         self.conclude(ended).await
     }
 
@@ -272,7 +337,32 @@ impl<'a> Join<'a> {
             steps_done: done,
         });
         let certificate = StepId::new("request-certificate");
-        if told.state.status_of(&certificate) != Status::Done {
+        let definition = &told.state.header().definition;
+        // Labels that only an administrator may set need the one who let us in.
+        let marks = definition.steps().iter().any(|spec| {
+            let admin = |step: &Step| {
+                matches!(step, Step::MarkNode { admin_labels, .. } if !admin_labels.is_empty())
+            };
+            StepContent::of(spec).is_ok_and(|content| admin(&content.step))
+                && told.state.status_of(&spec.id) != Status::Done
+        });
+        let asks = definition.steps().iter().any(|spec| spec.id == certificate)
+            && told.state.status_of(&certificate) != Status::Done;
+        // Shared certificates that are not on disk yet are fetched again, as whoever let us in.
+        let shares = definition.steps().iter().any(|spec| {
+            let shared = |step: &Step| {
+                matches!(
+                    step,
+                    Step::WriteMade {
+                        secret: SecretName::Shared(_),
+                        ..
+                    }
+                ) || matches!(step, Step::PrepareControlPlane { fetch: true, .. })
+            };
+            StepContent::of(spec).is_ok_and(|content| shared(&content.step))
+                && told.state.status_of(&spec.id) != Status::Done
+        });
+        if asks || marks || shares {
             // The Ready node of our name can only be another machine, unless our kubelet has already run.
             let begun = kubelet_was_begun(&driver);
             let existing = if begun {
@@ -282,7 +372,10 @@ impl<'a> Join<'a> {
             };
             self.introduce(existing).await?;
         }
-        let ended = self.run().run(&mut driver, &journal.of(told.id)).await?;
+        let ended = self
+            .run()
+            .run_within(&mut driver, &journal.of(told.id), self.phases)
+            .await?;
         self.conclude(ended).await
     }
 
@@ -291,7 +384,17 @@ impl<'a> Join<'a> {
             halt,
             failure,
             interrupted,
+            left_at,
         } = ended;
+        if left_at.is_some() {
+            // Well so far; the rest is another call's.
+            return Ok(Joined {
+                node_name: self.node_name(),
+                server: self.options.request.endpoint.url(),
+                already: false,
+                planned: None,
+            });
+        }
         let aftermath = match halt {
             Halt::Finished(Outcome::Done) => return self.joined(false).await,
             Halt::Finished(Outcome::Stuck { left_behind }) => {

@@ -3,7 +3,7 @@
 use muster_plan::{Parameters, Step, StepContent};
 use muster_saga::{Driver, Halt, OnFailure, Outcome, SagaStatus, Start};
 
-use super::Join;
+use super::{Join, KIND};
 use crate::cluster::NodeCredentials;
 use crate::journal::Told;
 use crate::{JoinError, Joined, Journal};
@@ -33,10 +33,10 @@ impl Join<'_> {
             .await
             .map_err(|source| JoinError::Journal { source })?;
         let told = told.map_err(|source| JoinError::JournalDamaged { source })?;
-        // At most one saga is not over: a join begins only after the former one is.
+        // At most one join is not over: another begins only after the former one is. A repair stands beside it.
         let live = told
             .into_iter()
-            .rfind(|told| told.state.status() != SagaStatus::Undone);
+            .rfind(|told| told.state.header().kind == KIND && !told.is_over());
         let Some(told) = live else {
             return Ok(Standing::Fresh);
         };
@@ -103,7 +103,7 @@ impl Join<'_> {
                 .await
                 .map_err(|source| JoinError::Journal { source })?;
             for over in told.map_err(|source| JoinError::JournalDamaged { source })? {
-                if over.state.status() == SagaStatus::Undone {
+                if over.is_over() {
                     let forgotten = journal.forget(&over).await;
                     forgotten.map_err(|source| JoinError::Journal { source })?;
                 }

@@ -2,6 +2,7 @@
 
 mod crashes;
 mod real_disk;
+mod resets;
 mod stories;
 
 use std::collections::BTreeMap;
@@ -9,12 +10,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use jiff::SignedDuration;
-use muster_handshake::{EndpointChoice, Trusting};
+use muster_handshake::Trusting;
 use muster_host::sim::{Entry, SimHost, World};
 use muster_identity::{BootstrapToken, Endpoint, NodeName};
 use muster_plan::paths::Root;
-use muster_plan::{IgnoreSet, KubeletPreference, Runtime, Wait};
+use muster_plan::{Runtime, Wait};
 use muster_storage::{MemoryStore, Page, Revision, Store, StoreError, Watch};
 use parking_lot::Mutex;
 
@@ -28,35 +28,22 @@ pub(super) fn options(node: &str) -> JoinOptions {
     let endpoint = Endpoint::parse("10.0.0.1:6443").unwrap();
     JoinOptions {
         request: JoinRequest {
-            endpoint: endpoint.clone(),
-            node_name: NodeName::parse(node).unwrap(),
-            root: Root::new("/"),
-            kubelet: KubeletPreference::Auto,
             executable: "/usr/bin/muster".into(),
             runtime: Runtime::Hollow,
-            wait: Wait::Registered,
             wait_seconds: 30,
             kubelet_seconds: 30,
-            labels: vec![],
-            taints: vec![],
-            extra_args: vec![],
-            healthz_port: None,
-            kubelet_port: None,
-            ignore: IgnoreSet::default(),
+            ..JoinRequest::new(endpoint.clone(), NodeName::parse(node).unwrap())
         },
-        credential: Credential {
+        credential: Credential::token(
             endpoint,
-            token: BootstrapToken::parse(TOKEN).unwrap(),
-            tls_bootstrap_token: None,
-            trusting: Trusting::WhoeverKnowsTheToken,
-            choice: EndpointChoice::Typed,
-            patience: SignedDuration::ZERO,
-            approval_limit: SignedDuration::from_secs(30),
-        },
+            BootstrapToken::parse(TOKEN).unwrap(),
+            Trusting::WhoeverKnowsTheToken,
+        ),
         dry_run: false,
         keep_on_failure: false,
         cancel: CancellationToken::new(),
         entropy: |bytes| bytes.fill(7),
+        certificate_key: None,
     }
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Run, damaged, kubelet_process, to_value};
-use crate::{Deletion, NodeCredentials, NodeSight};
+use crate::{Deletion, Marks, NodeCredentials, NodeSight};
 
 /// How often the kubelet is looked at while its Node is waited for.
 const VITALS_POLL: Duration = Duration::from_secs(1);
@@ -35,9 +35,13 @@ pub(crate) fn handshake_failure(error: &HandshakeError) -> Failure {
 }
 
 impl Run<'_> {
-    pub(super) async fn observe_cluster(&self, step: &Step) -> Result<Value, Failure> {
+    pub(super) async fn observe_cluster(
+        &self,
+        driver: &Driver,
+        step: &Step,
+    ) -> Result<Value, Failure> {
         let Step::ClaimNode { node_name } = step else {
-            return Ok(Value::Null);
+            return self.observe_control_plane(driver, step).await;
         };
         let credentials = self.credentials().await?;
         let before = match self.cluster.sight(node_name, credentials.as_ref()).await {
@@ -74,8 +78,31 @@ impl Run<'_> {
                 self.await_node(driver, node_name, *until, *seconds).await?;
                 Ok(Value::Null)
             }
+            Step::MarkNode {
+                node_name,
+                admin_labels,
+                annotations,
+            } => {
+                let gone = || Failure {
+                    id: "node-not-registered".into(),
+                    message: "the node's credentials are no longer on disk".into(),
+                    remedy: None,
+                };
+                let credentials = self.credentials().await?.ok_or_else(gone)?;
+                let marks = Marks {
+                    admin_labels: admin_labels.clone(),
+                    annotations: annotations.clone(),
+                };
+                let marked = self
+                    .cluster
+                    .mark_node(node_name, &marks, &credentials)
+                    .await;
+                marked.map_err(|error| handshake_failure(&error))?;
+                Ok(Value::Null)
+            }
             // The name is claimed by the record itself; the kubelet makes the object.
-            _ => Ok(Value::Null),
+            Step::ClaimNode { .. } => Ok(Value::Null),
+            _ => self.perform_on_control_plane(driver, step).await,
         }
     }
 
@@ -157,7 +184,7 @@ impl Run<'_> {
         prior: &Value,
     ) -> Result<Vec<Residue>, Failure> {
         let Step::ClaimNode { node_name } = step else {
-            return Ok(Vec::new());
+            return self.undo_on_control_plane(driver, step, prior).await;
         };
         let before: NodeBefore =
             serde_json::from_value(prior.clone()).map_err(|error| damaged(&error))?;
@@ -178,6 +205,9 @@ impl Run<'_> {
             return Ok(remains("it was there before this machine joined".into()));
         }
         if let Ok(NodeSight::Absent) = self.cluster.sight(node_name, credentials.as_ref()).await {
+            return Ok(Vec::new());
+        }
+        if before != NodeBefore::Present && self.deleted_by_administrator(node_name).await {
             return Ok(Vec::new());
         }
         match self

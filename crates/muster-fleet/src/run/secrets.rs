@@ -36,12 +36,17 @@ impl Run<'_> {
         }
         let secret = match name {
             SecretName::KubeletKey => self.new_or_former_key(attempt).await?,
+            SecretName::KubeletClient if !requests_certificate(driver) => {
+                let missing = || key_failure("the credential is no longer the node's certificate");
+                self.cluster.certified_pem().ok_or_else(missing)?
+            }
             SecretName::KubeletClient => {
                 let certified = certified(driver)
                     .ok_or_else(|| key_failure("the journal has no certificate for it"))?;
                 let key = self.key_pem().await?;
                 combined(&certified.chain, key.expose())
             }
+            made => self.make(driver, made, attempt).await?,
         };
         self.secrets.put(name, secret);
         Ok(())
@@ -74,6 +79,15 @@ impl Run<'_> {
         let pem = self.key_pem().await?;
         PrivateKey::from_pem(pem.expose()).map_err(|error| key_failure(&error.to_string()))
     }
+}
+
+/// Whether this join asks for a certificate, rather than bringing one along.
+fn requests_certificate(driver: &Driver) -> bool {
+    let id = StepId::new("request-certificate");
+    driver.state().is_some_and(|state| {
+        let steps = state.header().definition.steps();
+        steps.iter().any(|spec| spec.id == id)
+    })
 }
 
 /// The certificate that the journal says was issued.

@@ -8,11 +8,11 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use muster_handshake::{ExistingNode, HandshakeError, Progress, csr_name};
 use muster_host::sim::SimHost;
-use muster_identity::{NodeName, PrivateKey};
+use muster_identity::{NodeName, PrivateKey, Secret};
 use muster_plan::{ClusterAnswers, Wait};
 use parking_lot::Mutex;
 
-use crate::{Certified, Cluster, Deletion, NodeCredentials, NodeSight, Tell};
+use crate::{Certified, Cluster, Deletion, Marks, NodeCredentials, NodeSight, Tell};
 
 #[derive(Default)]
 struct Inside {
@@ -28,6 +28,8 @@ struct Inside {
     forgot: bool,
     administrator: bool,
     introductions: u32,
+    marks: Marks,
+    certified: Option<Vec<u8>>,
 }
 
 /// A simulated cluster that watches one simulated machine. Clones are the same cluster.
@@ -94,6 +96,17 @@ impl SimCluster {
         self.inside.lock().requests.len()
     }
 
+    /// What was put on the Node.
+    #[must_use]
+    pub fn marks(&self) -> Marks {
+        self.inside.lock().marks.clone()
+    }
+
+    /// The credential is the node's own certificate.
+    pub fn certified(&self, pem: &[u8]) {
+        self.inside.lock().certified = Some(pem.to_vec());
+    }
+
     /// How often somebody was introduced.
     #[must_use]
     pub fn introductions(&self) -> u32 {
@@ -146,11 +159,13 @@ impl Cluster for SimCluster {
             });
         }
         Ok(ClusterAnswers {
-            server: "https://10.0.0.1:6443".into(),
-            ca_pem: "a CA certificate".into(),
-            kubelet_config: None,
             version: Some("v1.36.2".into()),
-            now: Timestamp::UNIX_EPOCH,
+            certified: inside.certified.is_some(),
+            ..ClusterAnswers::new(
+                "https://10.0.0.1:6443",
+                "a CA certificate",
+                Timestamp::UNIX_EPOCH,
+            )
         })
     }
 
@@ -175,6 +190,35 @@ impl Cluster for SimCluster {
             chain,
             not_after: Timestamp::MAX,
         })
+    }
+
+    fn certified_pem(&self) -> Option<Secret<Vec<u8>>> {
+        self.inside.lock().certified.clone().map(Secret::new)
+    }
+
+    async fn mark_node(
+        &self,
+        node: &str,
+        marks: &Marks,
+        _credentials: &NodeCredentials,
+    ) -> Result<(), HandshakeError> {
+        let mut inside = self.inside.lock();
+        if !inside.nodes.contains_key(node) {
+            return Err(HandshakeError::ServerError {
+                what: "label the node".into(),
+                status: 404,
+                reason: "NotFound".into(),
+                message: format!("nodes {node:?} not found"),
+            });
+        }
+        if !marks.admin_labels.is_empty() && !inside.administrator {
+            return Err(HandshakeError::Forbidden {
+                what: "label the node".into(),
+                message: "not you".into(),
+            });
+        }
+        inside.marks = marks.clone();
+        Ok(())
     }
 
     async fn sight(

@@ -96,13 +96,16 @@ fn refusal(endpoint: &str, response: Response) -> HandshakeError {
         StatusCode::NOT_FOUND => HandshakeError::ClusterInfoMissing {
             endpoint: endpoint.to_owned(),
         },
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => HandshakeError::Forbidden {
-            what: format!("{PURPOSE} without a credential (public discovery is closed)"),
-            message: response
-                .status_object()
-                .map(|text| text.message)
-                .unwrap_or_default(),
-        },
+        status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+            HandshakeError::DiscoveryClosed {
+                endpoint: endpoint.to_owned(),
+                anonymous_refused: status == StatusCode::UNAUTHORIZED,
+                message: response
+                    .status_object()
+                    .map(|text| text.message)
+                    .unwrap_or_default(),
+            }
+        }
         status if status.is_success() || status.is_redirection() => HandshakeError::NotKubernetes {
             endpoint: endpoint.to_owned(),
             seen: format!("it answered {status} with a Status"),

@@ -1,25 +1,29 @@
-//! The joining half of discovery, as a state machine: token and pins in, a trusted cluster out.
+//! The joining half of discovery, as a state machine: a credential in, a trusted cluster out.
 //!
 //! Order (kubeadm 1.36's token discovery, on one connection): connect and record the certificate
 //! chain; read cluster-info anonymously; check its signature with the token; keep only the CA
 //! certificates whose key is pinned; demand that the recorded chain was issued by one of those and
 //! is valid for the typed host. Only then is the connection trusted, and only then may it carry
 //! the token. Deviations from kubeadm: the typed endpoint is used (the advertised one only on
-//! request, and only when the certificate is not valid for the typed one), and a pin vouches for
-//! no other certificate of the bundle. Knows no socket, clock or TLS library.
+//! request, or when the certificate is not valid for the typed one), and a pin vouches for
+//! no other certificate of the bundle. Where cluster-info is not shown, a pinned CA in the server's own
+//! chain serves as well; and a CA that is known beforehand needs no cluster-info at all. Knows no
+//! socket, clock or TLS library.
 
 use std::mem;
 
 use jiff::{SignedDuration, Timestamp};
 use muster_identity::{
-    CertificateBundle, Endpoint, Host, Kubeconfig, jws,
+    BootstrapToken, CaPin, CertificateBundle, Endpoint, Host, Kubeconfig, jws,
     kubeconfig::Material,
     pin::{pinned_only, pins_for},
 };
 
 use super::CLUSTER_INFO_PATH;
 use super::document::Document;
-use super::trust::{ChainFault, DiscoveryRequest, EndpointChoice, Trust, Trusting};
+use super::trust::{
+    Anchors, ChainFault, DiscoveryRequest, EndpointChoice, Trust, Trusting, Vouching,
+};
 use crate::error::{ErrorClass, HandshakeError};
 use crate::progress::Progress;
 use crate::wire::{Answer, Request, Response};
@@ -52,8 +56,12 @@ pub enum DiscoveryEffect {
         /// Name or address the leaf must be valid for.
         host: Host,
         /// The only trust anchors.
-        ca: CertificateBundle,
+        ca: Anchors,
     },
+    /// Show the recorded chain. Answer with `ChainRead`.
+    ReadChain,
+    /// The connection's server is verified now: send, with the holder's credential. Answer with `Answered`.
+    SendTrusted(Request),
     /// Tell whoever watches.
     Tell(Progress),
     /// Discovery is over.
@@ -73,6 +81,8 @@ pub enum DiscoveryEvent {
     ChainVerified,
     /// The recorded chain is not good.
     ChainRefused(ChainFault),
+    /// The recorded chain, leaf first, as far as it can be read. Nobody vouches for it yet.
+    ChainRead(CertificateBundle),
     /// The time of [`Discovery::deadline`] has come.
     Tick,
 }
@@ -87,20 +97,34 @@ enum State {
     AwaitingSignature { until: Timestamp },
     /// Waiting before everything is tried again.
     AwaitingNetwork { until: Timestamp },
+    /// The recorded chain is asked for, because cluster-info is not shown.
+    ReadingChain {
+        instead_of: HandshakeError,
+        date: Option<Timestamp>,
+    },
     /// A connection to the advertised endpoint is being made for a candidate.
-    Rerouting {
-        candidate: Box<Trust>,
-        date: Option<Timestamp>,
-        dropped: usize,
-    },
+    Rerouting(Box<Candidate>),
     /// The chain is being verified for a candidate.
-    Verifying {
-        candidate: Box<Trust>,
+    Verifying(Box<Candidate>),
+    /// The chain is being verified against public CAs, before the cluster's own is taken from cluster-info.
+    VerifyingPublicly {
+        seen: Option<Box<Document>>,
         date: Option<Timestamp>,
-        dropped: usize,
     },
+    /// cluster-info was asked for with the credential.
+    ReadingTrusted { date: Option<Timestamp> },
     /// Over.
     Finished,
+}
+
+/// What becomes trust once the recorded chain is verified.
+#[derive(Debug)]
+struct Candidate {
+    trust: Trust,
+    /// The server's clock.
+    date: Option<Timestamp>,
+    /// Certificates that no pin vouches for.
+    dropped: usize,
 }
 
 /// The state machine of the joining half of discovery.
@@ -116,12 +140,20 @@ pub struct Discovery {
 impl Discovery {
     /// Begins, at `now`.
     pub fn start(request: DiscoveryRequest, now: Timestamp) -> (Self, Vec<DiscoveryEffect>) {
-        let effects = vec![
-            DiscoveryEffect::Tell(Progress::DiscoveryStarted {
-                endpoint: request.endpoint.to_string(),
-            }),
-            DiscoveryEffect::Connect(request.endpoint.clone()),
-        ];
+        let mut effects = vec![DiscoveryEffect::Tell(Progress::DiscoveryStarted {
+            endpoint: request.endpoint.to_string(),
+        })];
+        if let Vouching::Token {
+            trusting: Trusting::WhoeverKnowsTheToken,
+            ..
+        } = &request.vouching
+        {
+            effects.push(DiscoveryEffect::Tell(Progress::Unsafe {
+                reason: "No CA is pinned: whoever knows the token can pose as the cluster."
+                    .to_owned(),
+            }));
+        }
+        effects.push(DiscoveryEffect::Connect(request.endpoint.clone()));
         let machine = Self {
             request,
             state: State::Connecting,
@@ -162,35 +194,29 @@ impl Discovery {
                 self.state = State::Connecting;
                 vec![DiscoveryEffect::Connect(self.request.endpoint.clone())]
             }
-            (
-                State::Verifying {
-                    candidate, dropped, ..
-                },
-                DiscoveryEvent::ChainVerified,
-            ) => trusted(candidate, dropped),
-            (
-                State::Verifying {
-                    candidate,
-                    date,
-                    dropped,
-                },
-                DiscoveryEvent::ChainRefused(fault),
-            ) => {
+            (State::ReadingChain { instead_of, date }, DiscoveryEvent::ChainRead(chain)) => {
+                self.from_chain(instead_of, &chain, date)
+            }
+            (State::Verifying(candidate), DiscoveryEvent::ChainVerified) => trusted(*candidate),
+            (State::Verifying(candidate), DiscoveryEvent::ChainRefused(fault)) => {
                 if self.may_reroute(&candidate, &fault) {
-                    self.reroute(candidate, date, dropped)
+                    self.reroute(candidate)
                 } else {
-                    finished(Err(self.judge(&candidate, fault, date, now)))
+                    finished(Err(self.judge(&candidate, fault, now)))
                 }
             }
-            (
-                State::Rerouting {
-                    candidate,
-                    date,
-                    dropped,
-                },
-                DiscoveryEvent::Connected,
-            ) => self.verify(candidate, date, dropped),
-            (State::Rerouting { .. }, DiscoveryEvent::ConnectFailed(error)) => finished(Err(error)),
+            (State::Rerouting(candidate), DiscoveryEvent::Connected) => self.verify(candidate),
+            (State::Rerouting(_), DiscoveryEvent::ConnectFailed(error)) => finished(Err(error)),
+            (State::VerifyingPublicly { seen, date }, DiscoveryEvent::ChainVerified) => {
+                self.publicly_verified(seen, date)
+            }
+            (State::VerifyingPublicly { date, .. }, DiscoveryEvent::ChainRefused(fault)) => {
+                let error = fault.into_error(&self.request.endpoint, None, date, now);
+                finished(Err(error))
+            }
+            (State::ReadingTrusted { date }, DiscoveryEvent::Answered(answer)) => {
+                self.refreshed(answer, date)
+            }
             (state, _) => {
                 self.state = state;
                 Vec::new()
@@ -208,27 +234,201 @@ impl Discovery {
 
     fn answered(&mut self, response: Response, now: Timestamp) -> Vec<DiscoveryEffect> {
         let date = response.date;
-        let document = match Document::read(&self.request.endpoint.to_string(), response) {
+        let read = Document::read(&self.request.endpoint.to_string(), response);
+        match self.request.vouching.clone() {
+            Vouching::Token { token, trusting } => {
+                self.answered_to_token(&token, &trusting, read, date, now)
+            }
+            Vouching::Authority { ca, .. } => {
+                let seen = match read {
+                    Ok(document) => Some(document),
+                    // It need not be shown: the certificate proves the server.
+                    Err(error) if is_withheld(&error) => None,
+                    Err(error) => return self.failed(error, now),
+                };
+                self.introduced(ca, seen, date)
+            }
+        }
+    }
+
+    fn answered_to_token(
+        &mut self,
+        token: &BootstrapToken,
+        trusting: &Trusting,
+        read: Result<Document, HandshakeError>,
+        date: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Vec<DiscoveryEffect> {
+        let document = match read {
             Ok(document) => document,
+            Err(instead_of)
+                if is_withheld(&instead_of) && matches!(trusting, Trusting::Pins(_)) =>
+            {
+                self.state = State::ReadingChain { instead_of, date };
+                return vec![DiscoveryEffect::ReadChain];
+            }
             Err(error) => return self.failed(error, now),
         };
-        match document.signature(self.request.token.id().as_str()) {
-            None => self.unsigned(&document, date, now),
-            Some(signature) => match self.candidate(&document, signature) {
+        match document.signature(token.id().as_str()) {
+            None => self.unsigned(token, &document, date, now),
+            Some(signature) => match self.signed(token, trusting, &document, signature, date) {
                 Err(error) => finished(Err(error)),
-                Ok((candidate, dropped)) => self.verify(candidate, date, dropped),
+                Ok(candidate) => self.settle(Box::new(candidate)),
             },
+        }
+    }
+
+    /// A candidate goes on at the endpoint that was chosen.
+    fn settle(&mut self, candidate: Box<Candidate>) -> Vec<DiscoveryEffect> {
+        let elsewhere = candidate.trust.endpoint != candidate.trust.advertised;
+        if self.request.choice == EndpointChoice::Advertised && elsewhere {
+            self.reroute(candidate)
+        } else {
+            self.verify(candidate)
+        }
+    }
+
+    /// The CA is known beforehand, or public ones are believed first.
+    fn introduced(
+        &mut self,
+        ca: Option<CertificateBundle>,
+        seen: Option<Document>,
+        date: Option<Timestamp>,
+    ) -> Vec<DiscoveryEffect> {
+        let Some(ca) = ca else {
+            self.state = State::VerifyingPublicly {
+                seen: seen.map(Box::new),
+                date,
+            };
+            return vec![DiscoveryEffect::VerifyChain {
+                host: self.host(&self.request.endpoint),
+                ca: Anchors::Public,
+            }];
+        };
+        // What an unproven server says of itself is worth telling only if it can be read.
+        let advertised = seen.and_then(|document| {
+            let kubeconfig = Kubeconfig::parse(document.kubeconfig.as_bytes()).ok()?;
+            let cluster = kubeconfig.resolve().ok()?.cluster;
+            Some((Endpoint::parse(&cluster.server).ok()?, cluster.name))
+        });
+        let (advertised, name) = match advertised {
+            Some((endpoint, name)) => (endpoint, name),
+            None => (self.request.endpoint.clone(), String::new()),
+        };
+        let trust = self.trust(ca, advertised, name);
+        self.verify(Box::new(Candidate {
+            trust,
+            date,
+            dropped: 0,
+        }))
+    }
+
+    fn publicly_verified(
+        &mut self,
+        seen: Option<Box<Document>>,
+        date: Option<Timestamp>,
+    ) -> Vec<DiscoveryEffect> {
+        match seen {
+            Some(document) => match self.of_document(&document) {
+                Ok(trust) => self.verify(Box::new(Candidate {
+                    trust,
+                    date,
+                    dropped: 0,
+                })),
+                Err(error) => finished(Err(error)),
+            },
+            None => {
+                self.state = State::ReadingTrusted { date };
+                let purpose = "read kube-public/cluster-info";
+                vec![DiscoveryEffect::SendTrusted(Request::get(
+                    CLUSTER_INFO_PATH,
+                    purpose,
+                ))]
+            }
+        }
+    }
+
+    fn refreshed(&mut self, answer: Answer, date: Option<Timestamp>) -> Vec<DiscoveryEffect> {
+        let endpoint = self.request.endpoint.to_string();
+        let document = answer.and_then(|response| Document::read(&endpoint, response));
+        match document.and_then(|document| self.of_document(&document)) {
+            Ok(trust) => self.verify(Box::new(Candidate {
+                trust,
+                date,
+                dropped: 0,
+            })),
+            Err(error) => finished(Err(error)),
+        }
+    }
+
+    /// A pinned CA that stands in the server's own chain needs no cluster-info.
+    fn from_chain(
+        &mut self,
+        instead_of: HandshakeError,
+        chain: &CertificateBundle,
+        date: Option<Timestamp>,
+    ) -> Vec<DiscoveryEffect> {
+        let Vouching::Token {
+            trusting: Trusting::Pins(pins),
+            ..
+        } = &self.request.vouching
+        else {
+            return finished(Err(instead_of));
+        };
+        let kept = pinned_only(chain, pins);
+        if kept.is_empty() {
+            return finished(Err(instead_of));
+        }
+        let told = Progress::WithoutClusterInfo {
+            endpoint: self.request.endpoint.to_string(),
+            id: instead_of.id(),
+            reason: instead_of.to_string(),
+        };
+        let trust = self.trust(kept, self.request.endpoint.clone(), String::new());
+        let mut effects = vec![DiscoveryEffect::Tell(told)];
+        effects.extend(self.verify(Box::new(Candidate {
+            trust,
+            date,
+            dropped: 0,
+        })));
+        effects
+    }
+
+    fn trust(&self, ca: CertificateBundle, advertised: Endpoint, name: String) -> Trust {
+        let server_name = match &self.request.vouching {
+            Vouching::Authority { server_name, .. } => server_name.clone(),
+            Vouching::Token { .. } => None,
+        };
+        Trust {
+            ca,
+            endpoint: self.request.endpoint.clone(),
+            advertised,
+            cluster_name: Some(name)
+                .filter(|name| !name.is_empty())
+                .unwrap_or_else(|| DEFAULT_CLUSTER_NAME.to_owned()),
+            server_name,
+        }
+    }
+
+    fn host(&self, endpoint: &Endpoint) -> Host {
+        match &self.request.vouching {
+            Vouching::Authority {
+                server_name: Some(name),
+                ..
+            } => name.clone(),
+            _ => endpoint.host().clone(),
         }
     }
 
     /// cluster-info is not signed for this token: expired, unknown, or not signed yet.
     fn unsigned(
         &mut self,
+        token: &BootstrapToken,
         document: &Document,
         date: Option<Timestamp>,
         now: Timestamp,
     ) -> Vec<DiscoveryEffect> {
-        let id = self.request.token.id().to_string();
+        let id = token.id().to_string();
         if let Some(at) = document
             .expired
             .as_ref()
@@ -265,14 +465,15 @@ impl Discovery {
         }
     }
 
-    /// A signed cluster-info becomes a candidate: signature, kubeconfig, pins. Also says how many
-    /// certificates no pin vouches for.
-    fn candidate(
+    /// A signed cluster-info becomes a candidate: signature, kubeconfig, pins.
+    fn signed(
         &self,
+        token: &BootstrapToken,
+        trusting: &Trusting,
         document: &Document,
         signature: &str,
-    ) -> Result<(Box<Trust>, usize), HandshakeError> {
-        let token = &self.request.token;
+        date: Option<Timestamp>,
+    ) -> Result<Candidate, HandshakeError> {
         let invalid = |reason: String| HandshakeError::SignatureInvalid {
             id: token.id().to_string(),
             reason,
@@ -280,6 +481,20 @@ impl Discovery {
         jws::verify_detached(signature, document.kubeconfig.as_bytes(), token)
             .map_err(|error| invalid(error.to_string()))?;
         // From here on the text is the word of somebody who knows the token.
+        let mut trust = self.of_document(document)?;
+        let shown = trust.ca.len();
+        if let Trusting::Pins(pins) = trusting {
+            trust.ca = keep(&trust.ca, pins)?;
+        }
+        Ok(Candidate {
+            dropped: shown - trust.ca.len(),
+            trust,
+            date,
+        })
+    }
+
+    /// What a cluster-info that somebody vouches for says.
+    fn of_document(&self, document: &Document) -> Result<Trust, HandshakeError> {
         let unusable = |seen: String| HandshakeError::NotKubernetes {
             endpoint: self.request.endpoint.to_string(),
             seen: format!("the kubeconfig in cluster-info cannot be used: {seen}"),
@@ -294,90 +509,43 @@ impl Discovery {
         };
         let bundle =
             CertificateBundle::from_pem(pem).map_err(|error| unusable(error.to_string()))?;
-        let kept = self.keep(&bundle)?;
-        let dropped = bundle.len() - kept.len();
-        Ok((
-            Box::new(Trust {
-                ca: kept,
-                endpoint: self.request.endpoint.clone(),
-                advertised: Endpoint::parse(&cluster.server)
-                    .unwrap_or_else(|_| self.request.endpoint.clone()),
-                cluster_name: Some(cluster.name)
-                    .filter(|name| !name.is_empty())
-                    .unwrap_or_else(|| DEFAULT_CLUSTER_NAME.to_owned()),
-            }),
-            dropped,
-        ))
+        let advertised =
+            Endpoint::parse(&cluster.server).unwrap_or_else(|_| self.request.endpoint.clone());
+        Ok(self.trust(bundle, advertised, cluster.name))
     }
 
-    fn keep(&self, bundle: &CertificateBundle) -> Result<CertificateBundle, HandshakeError> {
-        let Trusting::Pins(pins) = &self.request.trusting else {
-            return Ok(bundle.clone());
-        };
-        let kept = pinned_only(bundle, pins);
-        if kept.is_empty() {
-            return Err(HandshakeError::PinMismatch {
-                expected: pins.clone(),
-                seen: pins_for(bundle),
-            });
-        }
-        Ok(kept)
-    }
-
-    fn verify(
-        &mut self,
-        candidate: Box<Trust>,
-        date: Option<Timestamp>,
-        dropped: usize,
-    ) -> Vec<DiscoveryEffect> {
-        let host = candidate.endpoint.host().clone();
-        let ca = candidate.ca.clone();
-        self.state = State::Verifying {
-            candidate,
-            date,
-            dropped,
-        };
+    fn verify(&mut self, candidate: Box<Candidate>) -> Vec<DiscoveryEffect> {
+        let host = self.host(&candidate.trust.endpoint);
+        let ca = Anchors::Given(candidate.trust.ca.clone());
+        self.state = State::Verifying(candidate);
         vec![DiscoveryEffect::VerifyChain { host, ca }]
     }
 
-    fn may_reroute(&self, candidate: &Trust, fault: &ChainFault) -> bool {
+    fn may_reroute(&self, candidate: &Candidate, fault: &ChainFault) -> bool {
         self.request.choice == EndpointChoice::TypedOrAdvertised
             && matches!(fault, ChainFault::NameMismatch { .. })
-            && candidate.endpoint != candidate.advertised
+            && candidate.trust.endpoint != candidate.trust.advertised
     }
 
-    fn reroute(
-        &mut self,
-        mut candidate: Box<Trust>,
-        date: Option<Timestamp>,
-        dropped: usize,
-    ) -> Vec<DiscoveryEffect> {
+    fn reroute(&mut self, mut candidate: Box<Candidate>) -> Vec<DiscoveryEffect> {
+        let trust = &mut candidate.trust;
         let told = Progress::Rerouted {
-            from: candidate.endpoint.to_string(),
-            to: candidate.advertised.to_string(),
+            from: trust.endpoint.to_string(),
+            to: trust.advertised.to_string(),
         };
-        candidate.endpoint = candidate.advertised.clone();
-        let connect = DiscoveryEffect::Connect(candidate.endpoint.clone());
-        self.state = State::Rerouting {
-            candidate,
-            date,
-            dropped,
-        };
+        trust.endpoint = trust.advertised.clone();
+        let connect = DiscoveryEffect::Connect(trust.endpoint.clone());
+        self.state = State::Rerouting(candidate);
         vec![DiscoveryEffect::Tell(told), connect]
     }
 
     /// Why the recorded chain is refused, in the terms of the user.
-    fn judge(
-        &self,
-        candidate: &Trust,
-        fault: ChainFault,
-        date: Option<Timestamp>,
-        now: Timestamp,
-    ) -> HandshakeError {
-        let advertised = Some(&candidate.advertised)
-            .filter(|advertised| **advertised != candidate.endpoint)
+    fn judge(&self, candidate: &Candidate, fault: ChainFault, now: Timestamp) -> HandshakeError {
+        let trust = &candidate.trust;
+        let advertised = Some(&trust.advertised)
+            .filter(|advertised| **advertised != trust.endpoint)
             .map(ToString::to_string);
-        fault.into_error(&candidate.endpoint, advertised, date, now)
+        fault.into_error(&trust.endpoint, advertised, candidate.date, now)
     }
 
     /// Something failed: try again within the patience if that can help, else end.
@@ -402,7 +570,27 @@ impl Discovery {
     }
 }
 
-fn trusted(trust: Box<Trust>, dropped: usize) -> Vec<DiscoveryEffect> {
+/// cluster-info is not to be had here, and that alone.
+const fn is_withheld(error: &HandshakeError) -> bool {
+    matches!(
+        error,
+        HandshakeError::DiscoveryClosed { .. } | HandshakeError::ClusterInfoMissing { .. }
+    )
+}
+
+fn keep(bundle: &CertificateBundle, pins: &[CaPin]) -> Result<CertificateBundle, HandshakeError> {
+    let kept = pinned_only(bundle, pins);
+    if kept.is_empty() {
+        return Err(HandshakeError::PinMismatch {
+            expected: pins.to_vec(),
+            seen: pins_for(bundle),
+        });
+    }
+    Ok(kept)
+}
+
+fn trusted(candidate: Candidate) -> Vec<DiscoveryEffect> {
+    let Candidate { trust, dropped, .. } = candidate;
     let told = Progress::Trusted {
         endpoint: trust.endpoint.to_string(),
         advertised: trust.advertised.to_string(),
@@ -414,7 +602,7 @@ fn trusted(trust: Box<Trust>, dropped: usize) -> Vec<DiscoveryEffect> {
     };
     vec![
         DiscoveryEffect::Tell(told),
-        DiscoveryEffect::Finished(Ok(trust)),
+        DiscoveryEffect::Finished(Ok(Box::new(trust))),
     ]
 }
 

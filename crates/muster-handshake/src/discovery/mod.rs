@@ -15,7 +15,7 @@ pub use cluster::{
     ExpiredTokens, SignerPlan,
 };
 pub use joiner::{Discovery, DiscoveryEffect, DiscoveryEvent};
-pub use trust::{ChainFault, DiscoveryRequest, EndpointChoice, Trust, Trusting};
+pub use trust::{Anchors, ChainFault, DiscoveryRequest, EndpointChoice, Trust, Trusting, Vouching};
 
 /// Path of the ConfigMap that a cluster shows to strangers.
 pub const CLUSTER_INFO_PATH: &str = "/api/v1/namespaces/kube-public/configmaps/cluster-info";

@@ -2,6 +2,7 @@
 
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
+use muster_identity::pin::pins_for;
 use muster_identity::{
     BootstrapToken, BootstrapTokenSecret, CaPin, CertificateAuthority, CertificateBundle, Endpoint,
 };
@@ -57,6 +58,12 @@ struct Cluster {
     /// What happens to the object before the n-th read (from 0).
     before_read: Mischief,
     reads: usize,
+    /// What the server shows of its chain.
+    shown: CertificateBundle,
+    /// Public CAs vouch for the server.
+    publicly_trusted: bool,
+    /// What the holder of the credential is shown instead.
+    to_holder: Option<Value>,
 }
 
 impl Cluster {
@@ -71,7 +78,16 @@ impl Cluster {
             names: None,
             before_read: Box::new(|_, _| {}),
             reads: 0,
+            shown: CertificateBundle::from(Vec::new()),
+            publicly_trusted: false,
+            to_holder: None,
         }
+    }
+
+    /// cluster-info is not shown; the server answers with this status instead.
+    fn closed(mut self, code: u16) -> Self {
+        self.info = json!({"kind": "Status", "code": code, "message": "no"});
+        self
     }
 
     fn answer(&mut self, request: &crate::wire::Request) -> Answer {
@@ -109,6 +125,7 @@ struct Outcome {
     verified_against: Option<CertificateBundle>,
     took: SignedDuration,
     connected_to: Vec<Endpoint>,
+    verified_host: Option<muster_identity::Host>,
 }
 
 fn request(trusting: Trusting) -> DiscoveryRequest {
@@ -129,6 +146,7 @@ fn drive_with(
     let (mut machine, mut effects) = Discovery::start(request, now);
     let (mut told, mut verified_against, mut connects) = (Vec::new(), None, 0);
     let mut connected_to = Vec::new();
+    let mut verified_host = None;
     loop {
         let mut events = Vec::new();
         for effect in std::mem::take(&mut effects) {
@@ -142,8 +160,33 @@ fn drive_with(
                 DiscoveryEffect::Send(request) => {
                     events.push(DiscoveryEvent::Answered(cluster.answer(&request)));
                 }
-                DiscoveryEffect::VerifyChain { host, ca } => {
+                DiscoveryEffect::ReadChain => {
+                    events.push(DiscoveryEvent::ChainRead(cluster.shown.clone()));
+                }
+                DiscoveryEffect::SendTrusted(request) => {
+                    assert_eq!(request.sender, Sender::Holder);
+                    let body = cluster.to_holder.clone().unwrap_or(cluster.info.clone());
+                    let status = body["code"].as_u64().unwrap_or(200) as u16;
+                    events.push(DiscoveryEvent::Answered(Ok(Response {
+                        status: StatusCode::from_u16(status).unwrap(),
+                        date: cluster.date,
+                        body: body.to_string().into_bytes(),
+                    })));
+                }
+                DiscoveryEffect::VerifyChain {
+                    ca: Anchors::Public,
+                    ..
+                } => events.push(if cluster.publicly_trusted {
+                    DiscoveryEvent::ChainVerified
+                } else {
+                    DiscoveryEvent::ChainRefused(ChainFault::UnknownIssuer)
+                }),
+                DiscoveryEffect::VerifyChain {
+                    host,
+                    ca: Anchors::Given(ca),
+                } => {
                     verified_against = Some(ca);
+                    verified_host = Some(host.clone());
                     let chain = match &cluster.names {
                         None => cluster.chain.clone(),
                         Some(names) if names.contains(&host.to_string()) => Ok(()),
@@ -164,6 +207,7 @@ fn drive_with(
                         verified_against,
                         took,
                         connected_to,
+                        verified_host,
                     };
                 }
             }
@@ -342,7 +386,10 @@ fn a_token_that_is_signed_a_moment_later_is_waited_for() {
 fn a_wrong_secret_half_is_a_wrong_signature() {
     let (mut cluster, pin) = good();
     let mut wrong = request(Trusting::Pins(vec![pin]));
-    wrong.token = token("abcdef.fedcba9876543210");
+    wrong.vouching = Vouching::Token {
+        token: token("abcdef.fedcba9876543210"),
+        trusting: Trusting::Pins(vec![pin]),
+    };
     let outcome = drive(wrong, &mut cluster);
     assert_eq!(outcome.result.unwrap_err().id(), "signature-invalid");
 }
@@ -392,8 +439,8 @@ fn what_answers_is_told_apart() {
             "cluster-info-missing",
         ),
         (404, status("NotFound"), "cluster-info-missing"),
-        (401, status("Unauthorized"), "forbidden"),
-        (403, status("Forbidden"), "forbidden"),
+        (401, status("Unauthorized"), "discovery-closed"),
+        (403, status("Forbidden"), "discovery-closed"),
         (500, status("InternalError"), "server-error"),
     ];
     for (code, body, id) in cases {
@@ -551,4 +598,154 @@ proptest! {
         cluster.info = json!({"code": status, "body": body});
         prop_assert!(joined(&mut cluster, vec![pin]).result.is_err());
     }
+}
+
+fn introduced(ca: Option<CertificateBundle>) -> DiscoveryRequest {
+    DiscoveryRequest::introduced(endpoint(), ca, None)
+}
+
+/// Signatures differ each time, keys do not.
+fn pins() -> Vec<CaPin> {
+    pins_for(&bundle(1))
+}
+
+fn bundle(seed: u8) -> CertificateBundle {
+    CertificateBundle::from(authority(seed).certificate().clone())
+}
+
+#[test]
+fn a_closed_and_a_locked_door_are_told_apart_at_once() {
+    for (code, words) in [
+        (403, "public discovery is closed"),
+        (401, "anonymous authentication is off"),
+    ] {
+        let (cluster, pin) = good();
+        let outcome = joined(&mut cluster.closed(code), vec![pin]);
+        let error = outcome.result.unwrap_err();
+        assert_eq!(error.id(), "discovery-closed");
+        assert!(error.to_string().contains(words), "{error}");
+        assert!(error.remedy().contains("--certificate-authority"));
+        assert_eq!(outcome.took, SignedDuration::ZERO);
+    }
+}
+
+#[test]
+fn a_pinned_ca_in_the_servers_own_chain_needs_no_cluster_info() {
+    for code in [401, 403, 404] {
+        let (cluster, pin) = good();
+        let mut cluster = cluster.closed(code);
+        cluster.shown = bundle(1);
+        let outcome = joined(&mut cluster, vec![pin]);
+        assert_eq!(pins_for(&outcome.result.unwrap().ca), pins());
+        assert_eq!(
+            outcome.verified_against.as_ref().map(pins_for),
+            Some(pins())
+        );
+        assert!(
+            outcome
+                .told
+                .iter()
+                .any(|told| matches!(told, Progress::WithoutClusterInfo { .. }))
+        );
+        // The pins of others make nothing of it.
+        let outcome = joined(&mut cluster, vec![CaPin::of(authority(9).certificate())]);
+        assert!(outcome.result.is_err());
+        // And without a pin nobody vouches for what a stranger shows.
+        let unpinned = drive(request(Trusting::WhoeverKnowsTheToken), &mut cluster);
+        assert!(unpinned.result.is_err());
+    }
+}
+
+#[test]
+fn a_ca_that_is_known_beforehand_needs_neither_token_nor_cluster_info() {
+    for code in [200, 401, 403, 404] {
+        let (mut cluster, _) = good();
+        if code != 200 {
+            cluster = cluster.closed(code);
+        }
+        let outcome = drive(introduced(Some(bundle(1))), &mut cluster);
+        let trust = outcome.result.unwrap();
+        assert_eq!(pins_for(&trust.ca), pins(), "the file's own CA stays");
+        assert_eq!(
+            outcome.verified_against.as_ref().map(pins_for),
+            Some(pins())
+        );
+        assert_eq!(outcome.took, SignedDuration::ZERO);
+    }
+}
+
+#[test]
+fn an_introduced_server_is_verified_for_the_name_in_the_file() {
+    let (mut cluster, _) = good();
+    let name = muster_identity::Host::parse("kubernetes.default").unwrap();
+    let request = DiscoveryRequest::introduced(endpoint(), Some(bundle(1)), Some(name.clone()));
+    let outcome = drive(request, &mut cluster);
+    assert_eq!(outcome.verified_host, Some(name.clone()));
+    assert_eq!(outcome.result.unwrap().server_name, Some(name));
+}
+
+#[test]
+fn a_wrong_clock_is_named_also_where_the_ca_is_known() {
+    let (mut cluster, _) = good();
+    cluster.chain = Err(ChainFault::OutOfValidity {
+        not_before: at("2027-01-01T00:00:00Z"),
+        not_after: at("2028-01-01T00:00:00Z"),
+    });
+    cluster.date = Some(at("2027-06-01T00:00:00Z"));
+    let outcome = drive(introduced(Some(bundle(1))), &mut cluster);
+    assert_eq!(outcome.result.unwrap_err().id(), "clock-skew");
+}
+
+#[test]
+fn a_file_without_a_ca_takes_the_clusters_own_from_a_publicly_trusted_server_only() {
+    let (mut cluster, _) = good();
+    let refused = drive(introduced(None), &mut cluster).result.unwrap_err();
+    assert_eq!(refused.id(), "tls-untrusted");
+    cluster.publicly_trusted = true;
+    let outcome = drive(introduced(None), &mut cluster);
+    assert_eq!(pins_for(&outcome.result.unwrap().ca), pins());
+    // Shown to the holder of the credential alone.
+    let shown = cluster.info.clone();
+    let mut cluster = cluster.closed(403);
+    cluster.to_holder = Some(shown);
+    let outcome = drive(introduced(None), &mut cluster);
+    assert_eq!(
+        outcome.verified_against.as_ref().map(pins_for),
+        Some(pins())
+    );
+    assert_eq!(pins_for(&outcome.result.unwrap().ca), pins());
+    cluster.to_holder = None;
+    let error = drive(introduced(None), &mut cluster).result.unwrap_err();
+    assert_eq!(error.id(), "discovery-closed");
+}
+
+#[test]
+fn the_advertised_endpoint_is_used_when_it_is_preferred() {
+    let advertised = Endpoint::parse("[fd00::9]:6443").unwrap();
+    let secret = BootstrapTokenSecret::new(token(TOKEN));
+    let (mut cluster, pin) = good();
+    cluster.info = ClusterInfo::new(&advertised, &bundle(1)).to_object();
+    SignerPlan::compute(&cluster.info.clone(), &[secret], &[], at(NOW)).apply(&mut cluster.info);
+    let mut request = request(Trusting::Pins(vec![pin]));
+    let typed = drive(request.clone(), &mut cluster);
+    assert_eq!(typed.result.unwrap().endpoint, endpoint());
+    request.choice = EndpointChoice::Advertised;
+    let outcome = drive(request, &mut cluster);
+    assert_eq!(outcome.result.unwrap().endpoint, advertised);
+    assert_eq!(outcome.connected_to, [endpoint(), advertised.clone()]);
+    assert_eq!(outcome.verified_host.as_ref(), Some(advertised.host()));
+}
+
+#[test]
+fn a_join_without_a_pin_is_named_unsafe() {
+    let (mut cluster, pin) = good();
+    let says = |outcome: &Outcome| {
+        let mut told = outcome.told.iter();
+        told.any(|told| matches!(told, Progress::Unsafe { .. }))
+    };
+    assert!(says(&drive(
+        request(Trusting::WhoeverKnowsTheToken),
+        &mut cluster
+    )));
+    assert!(!says(&joined(&mut cluster, vec![pin])));
 }

@@ -4,7 +4,7 @@
 //! clock. Knows neither TLS libraries nor the order of steps.
 
 use jiff::{SignedDuration, Timestamp};
-use muster_identity::{BootstrapToken, CaPin, CertificateBundle, Endpoint};
+use muster_identity::{BootstrapToken, CaPin, CertificateBundle, Endpoint, Host};
 
 use crate::error::HandshakeError;
 
@@ -18,9 +18,39 @@ pub enum Trusting {
     WhoeverKnowsTheToken,
 }
 
+/// Who vouches for the cluster.
+#[derive(Debug, Clone)]
+pub enum Vouching {
+    /// Whoever knows the token, through its signature on cluster-info, and pins.
+    Token {
+        /// The token; only its id ever leaves this machine during discovery.
+        token: BootstrapToken,
+        /// Whom to believe.
+        trusting: Trusting,
+    },
+    /// A CA that is known beforehand, for example from a discovery file: no cluster-info is needed.
+    Authority {
+        /// The CA; `None` believes the public ones first, and takes the cluster's own from cluster-info.
+        ca: Option<CertificateBundle>,
+        /// The name that the certificate must be valid for, when it is not the endpoint's host.
+        server_name: Option<Host>,
+    },
+}
+
+/// Trust anchors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Anchors {
+    /// These and nothing else.
+    Given(CertificateBundle),
+    /// The public CAs that this machine trusts.
+    Public,
+}
+
 /// Which endpoint to go on with, when the typed one and the advertised one differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum EndpointChoice {
+    /// The advertised one, as kubeadm does; its certificate must be valid for it.
+    Advertised,
     /// The typed one; a certificate that is not valid for it is an error.
     #[default]
     Typed,
@@ -33,10 +63,8 @@ pub enum EndpointChoice {
 pub struct DiscoveryRequest {
     /// The API server as the user typed it.
     pub endpoint: Endpoint,
-    /// The token; only its id ever leaves this machine during discovery.
-    pub token: BootstrapToken,
-    /// Whom to believe.
-    pub trusting: Trusting,
+    /// Who vouches for the cluster.
+    pub vouching: Vouching,
     /// Which endpoint to go on with.
     pub choice: EndpointChoice,
     /// How long failures that may pass by themselves are retried. Zero tells at once.
@@ -46,13 +74,25 @@ pub struct DiscoveryRequest {
 impl DiscoveryRequest {
     /// The usual request: only the typed endpoint, and failures are told at once.
     pub const fn new(endpoint: Endpoint, token: BootstrapToken, trusting: Trusting) -> Self {
-        let (choice, patience) = (EndpointChoice::Typed, SignedDuration::ZERO);
         Self {
             endpoint,
-            token,
-            trusting,
-            choice,
-            patience,
+            vouching: Vouching::Token { token, trusting },
+            choice: EndpointChoice::Typed,
+            patience: SignedDuration::ZERO,
+        }
+    }
+
+    /// A cluster whose CA is known beforehand. Failures are told at once.
+    pub const fn introduced(
+        endpoint: Endpoint,
+        ca: Option<CertificateBundle>,
+        server_name: Option<Host>,
+    ) -> Self {
+        Self {
+            endpoint,
+            vouching: Vouching::Authority { ca, server_name },
+            choice: EndpointChoice::Typed,
+            patience: SignedDuration::ZERO,
         }
     }
 }
@@ -70,6 +110,8 @@ pub struct Trust {
     pub advertised: Endpoint,
     /// Name of the cluster in cluster-info, or `kubernetes`.
     pub cluster_name: String,
+    /// The name that the certificate was verified for, when it is not the endpoint's own host.
+    pub server_name: Option<Host>,
 }
 
 /// Why a recorded certificate chain is not acceptable.

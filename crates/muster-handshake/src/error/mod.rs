@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use muster_identity::{CaPin, PinError, TokenError};
 
 pub use remedy::approve_cure;
-use text::{pins, seconds, skew_text, unknown_token, waiting_for};
+use text::{closed, pins, seconds, skew_text, unknown_token, waiting_for};
 
 /// Whether trying the same thing again can succeed without anybody changing anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -68,6 +68,8 @@ kinds! {
     PinMismatch = "pin-mismatch", 14, Terminal;
     /// The signature over cluster-info was not made with this token.
     SignatureInvalid = "signature-invalid", 15, Terminal;
+    /// The discovery file or kubeconfig cannot be fetched, read or used.
+    DiscoveryFileUnusable = "discovery-file-unusable", 16, Terminal;
     /// The host name has no address.
     HostUnresolvable = "host-unresolvable", 20, Terminal;
     /// No route leads to the host.
@@ -78,6 +80,8 @@ kinds! {
     Timeout = "timeout", 23, Transient;
     /// An established connection broke.
     ConnectionLost = "connection-lost", 24, Transient;
+    /// The proxy on the way did not let the connection through.
+    ProxyFailed = "proxy-failed", 25, Transient;
     /// The port does not speak TLS.
     NotTls = "not-tls", 30, Terminal;
     /// What answers is not a Kubernetes API server.
@@ -90,6 +94,8 @@ kinds! {
     ClockSkew = "clock-skew", 34, Terminal;
     /// The cluster publishes no cluster-info.
     ClusterInfoMissing = "cluster-info-missing", 35, Terminal;
+    /// The cluster does not show its cluster-info to strangers.
+    DiscoveryClosed = "discovery-closed", 36, Terminal;
     /// The server does not accept the credential.
     Unauthorized = "unauthorized", 40, Terminal;
     /// The server knows the credential and does not permit the request.
@@ -167,6 +173,14 @@ pub enum HandshakeError {
         /// What does not fit.
         reason: String,
     },
+    /// The file that introduces the cluster is of no use: correct it, or get another one.
+    #[error("the discovery file {file} cannot be used: {reason}")]
+    DiscoveryFileUnusable {
+        /// Its path or URL.
+        file: String,
+        /// What is wrong with it; never a value of it.
+        reason: String,
+    },
     /// Name resolution failed: check the name and the resolver.
     #[error("the host name {host} cannot be resolved: {reason}")]
     HostUnresolvable {
@@ -206,6 +220,18 @@ pub enum HandshakeError {
         endpoint: String,
         /// What the wire said.
         reason: String,
+    },
+    /// The proxy did not let the connection through: exempt the host in `NO_PROXY`, or ask who runs the proxy.
+    #[error("the proxy {proxy} does not lead to {endpoint}: {reason}")]
+    ProxyFailed {
+        /// `host:port` as it was given.
+        endpoint: String,
+        /// The proxy, without user and password.
+        proxy: String,
+        /// What it said, or why it could not be asked.
+        reason: String,
+        /// It refused, and will refuse again.
+        refused: bool,
     },
     /// The port speaks something else than TLS: check the port.
     #[error("{endpoint} does not speak TLS: {seen}")]
@@ -265,6 +291,16 @@ pub enum HandshakeError {
     ClusterInfoMissing {
         /// `host:port` as it was given.
         endpoint: String,
+    },
+    /// Public discovery is closed: join with a discovery file or the cluster's CA.
+    #[error("{}", closed(endpoint, *anonymous_refused, message))]
+    DiscoveryClosed {
+        /// `host:port` as it was given.
+        endpoint: String,
+        /// Strangers are not even let in (401), rather than not permitted to read it (403).
+        anonymous_refused: bool,
+        /// The server's message.
+        message: String,
     },
     /// The credential is not accepted: make a new one.
     #[error("the server does not accept the credential for {what}: {message}")]
@@ -336,6 +372,9 @@ impl HandshakeError {
             Self::PinMalformed { .. } => ErrorKind::PinMalformed,
             Self::PinMismatch { .. } => ErrorKind::PinMismatch,
             Self::SignatureInvalid { .. } => ErrorKind::SignatureInvalid,
+            Self::DiscoveryFileUnusable { .. } => ErrorKind::DiscoveryFileUnusable,
+            Self::ProxyFailed { .. } => ErrorKind::ProxyFailed,
+            Self::DiscoveryClosed { .. } => ErrorKind::DiscoveryClosed,
             Self::HostUnresolvable { .. } => ErrorKind::HostUnresolvable,
             Self::HostUnreachable { .. } => ErrorKind::HostUnreachable,
             Self::ConnectionRefused { .. } => ErrorKind::ConnectionRefused,
@@ -374,6 +413,7 @@ impl HandshakeError {
             Self::ServerError { status, .. } if !is_transient_status(*status) => {
                 ErrorClass::Terminal
             }
+            Self::ProxyFailed { refused: true, .. } => ErrorClass::Terminal,
             _ => self.kind().class(),
         }
     }

@@ -28,13 +28,13 @@ impl HandshakeError {
                 "Check the spelling and this machine's resolver, or give the address instead of the name.".into()
             }
             Self::HostUnreachable { .. } => {
-                "Check the address, this machine's routes and the firewalls between. Proxy variables are not used for the API server.".into()
+                "Check the address, this machine's routes and the firewalls between.".into()
             }
             Self::ConnectionRefused { .. } => {
                 "Check the port (6443 is usual) and that the API server is running.".into()
             }
             Self::Timeout { .. } => {
-                "Check that no firewall drops the packets and that the server is not overloaded. Proxy variables are not used for the API server.".into()
+                "Check that no firewall drops the packets and that the server is not overloaded.".into()
             }
             Self::ConnectionLost { .. } => "Try again; if it stays, look into the server's log.".into(),
             Self::NotTls { .. } | Self::NotKubernetes { .. } => {
@@ -48,7 +48,17 @@ impl HandshakeError {
                 "Set this machine's clock (for example with chrony or systemd-timesyncd), then try again.".into()
             }
             Self::ClusterInfoMissing { .. } => {
-                "Publish it on the control plane (`kubeadm init phase bootstrap-token`), or join with a discovery file.".into()
+                "Publish it on the control plane (`kubeadm init phase bootstrap-token`), or give the cluster's CA: --certificate-authority FILE, or --discovery-file FILE.".into()
+            }
+            Self::DiscoveryClosed { .. } => {
+                "Give the cluster's CA instead: --certificate-authority FILE with the token, or --discovery-file FILE with --tls-bootstrap-token TOKEN.".into()
+            }
+            Self::DiscoveryFileUnusable { .. } => {
+                "Give a kubeconfig that names the server, its CA and, at most, a token or a client certificate; `kubectl config view --flatten --minify` writes one.".into()
+            }
+            Self::ProxyFailed { endpoint, .. } => {
+                let host = endpoint.rsplit_once(':').map_or(endpoint.as_str(), |(host, _)| host);
+                format!("Add {host} to NO_PROXY to go there directly, or have the proxy allow CONNECT to {endpoint}.")
             }
             Self::Unauthorized { .. } => {
                 "Make a new token with the usage `authentication`: `muster token create --print-join-command`.".into()

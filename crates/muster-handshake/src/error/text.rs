@@ -35,6 +35,19 @@ pub(super) fn seconds(duration: SignedDuration) -> String {
     }
 }
 
+pub(super) fn closed(endpoint: &str, anonymous_refused: bool, message: &str) -> String {
+    let how = if anonymous_refused {
+        "lets nobody in without a credential (anonymous authentication is off)"
+    } else {
+        "does not show cluster-info to strangers (public discovery is closed)"
+    };
+    if message.is_empty() {
+        format!("{endpoint} {how}")
+    } else {
+        format!("{endpoint} {how}: {message}")
+    }
+}
+
 pub(super) fn waiting_for(approved: bool) -> &'static str {
     if approved {
         "waiting for a signer, though it is approved"

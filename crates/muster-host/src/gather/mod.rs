@@ -2,26 +2,38 @@
 //!
 //! What cannot be seen is left out, not guessed; only what every machine has is an error when missing.
 
+mod kernel;
 mod network;
 mod proc;
+mod route;
+mod sockets;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use muster_plan::paths::{self, Root};
-use muster_plan::{CriSocket, DiskFact, Facts, FileFact, ServiceManager, UnitFact};
+use muster_plan::{
+    CriSocket, DiskFact, Facts, FileFact, KernelConfig, Route, ServiceManager, Unanswered, UnitFact,
+};
+use parking_lot::Mutex;
 
-use crate::HostError;
 use crate::services::Services;
 use crate::steps::io_error;
+use crate::{HostError, Subject};
+
+pub(crate) use kernel::has_module;
 
 /// Nothing that is asked of the machine may take longer; what does is left out.
 const PATIENCE: Duration = Duration::from_millis(800);
+/// As long as kubeadm waits for a container runtime.
+const RUNTIME_PATIENCE: Duration = Duration::from_secs(2);
+/// A service manager that is busy with a boot answers late.
+const SERVICE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What runs services on this machine, by the marks that both leave.
 pub(crate) fn service_manager() -> ServiceManager {
@@ -34,28 +46,103 @@ pub(crate) fn service_manager() -> ServiceManager {
     }
 }
 
-/// All facts, the slow ones side by side.
+/// What did not answer in time.
+#[derive(Default)]
+struct Clockwork(Mutex<Vec<Unanswered>>);
+
+impl Clockwork {
+    /// The answer, or a note that there was none within the time that everything has.
+    async fn within<T>(&self, what: &str, question: impl Future<Output = T>) -> Option<T> {
+        self.limited(what, PATIENCE, question).await
+    }
+
+    async fn limited<T>(
+        &self,
+        what: &str,
+        limit: Duration,
+        question: impl Future<Output = T>,
+    ) -> Option<T> {
+        let answer = tokio::time::timeout(limit, question).await;
+        if answer.is_err() {
+            self.0.lock().push(Unanswered {
+                what: what.to_owned(),
+                millis: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
+            });
+        }
+        answer.ok()
+    }
+
+    /// The same for something that blocks its thread: a file system of a dead server hangs for ever.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        what: &str,
+        question: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let task = tokio::task::spawn_blocking(question);
+        self.within(what, task).await?.ok()
+    }
+}
+
+/// All facts, side by side, each within its time.
 pub(crate) async fn facts<S: Services>(
     root: &Root,
     manager: ServiceManager,
     services: &S,
+    subject: &Subject,
 ) -> Result<Facts, HostError> {
     let names = rustix::system::uname();
     let hostname = names.nodename().to_string_lossy().into_owned();
+    let kernel = names.release().to_string_lossy().into_owned();
     let binaries = binaries();
-    let (units, resolves, kubelet_version, cri_sockets) = tokio::join!(
-        units(manager, services),
-        network::resolves(&hostname),
-        kubelet_version(binaries.get("kubelet")),
-        cri_sockets(),
-    );
+    let clock = Clockwork::default();
+    let listening = sockets::listening();
+    let asked = async {
+        tokio::join!(
+            clock.limited(
+                "the service manager",
+                SERVICE_PATIENCE,
+                units(manager, services)
+            ),
+            network::resolves(&hostname),
+            node_name_resolves(subject),
+            kubelet_version(binaries.get("kubelet")),
+            cri_sockets(subject),
+            route_to(subject),
+        )
+    };
+    let looked_at = async {
+        tokio::join!(
+            clock.blocking("the list of processes", {
+                let listening = listening.clone();
+                move || sockets::running(&listening, Instant::now() + PATIENCE / 2)
+            }),
+            clock.blocking("the file system of /var/lib", {
+                let root = root.clone();
+                move || free_room(&root)
+            }),
+            clock.blocking("the node's files", {
+                let (root, paths) = (root.clone(), subject.paths.clone());
+                move || files_of(&root, &paths)
+            }),
+            clock.within("the kernel's configuration", kernel::config(&kernel)),
+        )
+    };
+    let (
+        (units, resolves, node_name_resolves, kubelet_version, cri_sockets, route),
+        (running, disk, files, kernel_config),
+    ) = tokio::join!(asked, looked_at);
+    let running = running.unwrap_or_default();
+    let files = files.unwrap_or_else(|| Err(hangs(root)))?;
+    let units = units.unwrap_or_else(|| Ok(BTreeMap::new()))?;
+    let resolv_conf = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let mut facts = Facts {
         time: Timestamp::now(),
         uid: rustix::process::geteuid().as_raw(),
         hostname_resolves: resolves,
+        node_name_resolves,
         os: os_name(root),
         kernel_name: names.sysname().to_string_lossy().into_owned(),
-        kernel: names.release().to_string_lossy().into_owned(),
+        kernel,
         arch: names.machine().to_string_lossy().into_owned(),
         cpus: std::thread::available_parallelism()
             .map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX)),
@@ -63,25 +150,67 @@ pub(crate) async fn facts<S: Services>(
         swap: proc::swap(),
         cgroups: proc::cgroups(),
         service_manager: manager,
-        units: units?,
+        units,
         binaries,
         kubelet_version,
         cri_sockets,
-        listening: proc::listening(),
-        files: files(root)?,
+        listening: listening.iter().map(|(port, _)| *port).collect(),
+        files,
         sysctls: proc::sysctls(),
         machine_id: first_line(&root.real("/etc/machine-id")),
         boot_id: first_line("/proc/sys/kernel/random/boot_id"),
         addresses: network::addresses(),
-        disk: disk(root),
+        disk: disk.flatten(),
         proxies: proxies(),
         systemd_resolved: root.is_machine() && is_resolved_running(),
         kubelet_mounts: proc::kubelet_mounts(root),
+        kernel_config: kernel_config.unwrap_or(KernelConfig::NotAsked),
+        holders: running.holders,
+        modules: kernel::modules(),
+        product_uuid: first_line("/sys/class/dmi/id/product_uuid"),
+        interfaces: route::interfaces(),
+        route,
+        nameservers: route::nameservers(&resolv_conf),
+        programs: running.programs,
+        ufw: first_line_starting("/etc/ufw/ufw.conf", "ENABLED=yes"),
+        selinux: kernel::selinux(),
+        apparmor: kernel::apparmor(),
+        open_files: proc::open_files(),
+        unanswered: clock.0.into_inner(),
         hostname,
     };
     // A node below a root directory shares the machine's name unless it is given one.
     facts.hostname = facts.hostname.to_lowercase();
     Ok(facts)
+}
+
+/// Without the node's files nothing can be said of it.
+fn hangs(root: &Root) -> HostError {
+    HostError::Io {
+        action: "look at",
+        path: root.real(paths::KUBERNETES_DIR),
+        source: io::ErrorKind::TimedOut.into(),
+    }
+}
+
+async fn node_name_resolves(subject: &Subject) -> Option<bool> {
+    network::resolves(subject.node_name.as_deref()?).await
+}
+
+async fn route_to(subject: &Subject) -> Option<Route> {
+    let (host, port) = subject.api.as_ref()?;
+    let look_up = tokio::net::lookup_host((host.as_str(), *port));
+    let target = tokio::time::timeout(PATIENCE, look_up)
+        .await
+        .ok()?
+        .ok()?
+        .next()?;
+    route::to(target)
+}
+
+fn first_line_starting(path: &str, start: &str) -> bool {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.lines().any(|line| line.trim().starts_with(start))
 }
 
 async fn units<S: Services>(
@@ -135,34 +264,43 @@ async fn kubelet_version(program: Option<&String>) -> Option<String> {
     text.trim().strip_prefix("Kubernetes v").map(str::to_owned)
 }
 
-async fn cri_sockets() -> Vec<CriSocket> {
-    let mut found = Vec::new();
-    for path in paths::CRI_SOCKETS {
-        found.extend(cri_socket(path).await);
+/// The usual sockets and the one that was named, asked side by side.
+async fn cri_sockets(subject: &Subject) -> Vec<CriSocket> {
+    let mut places: Vec<&str> = paths::CRI_SOCKETS.to_vec();
+    if let Some(path) = &subject.cri_socket
+        && !places.contains(&path.as_str())
+    {
+        places.push(path);
     }
-    found
+    let mut asked = tokio::task::JoinSet::new();
+    for (place, path) in places.into_iter().enumerate() {
+        let path = path.to_owned();
+        asked.spawn(async move { (place, cri_socket(&path).await) });
+    }
+    let mut found = asked.join_all().await;
+    found.sort_by_key(|(place, _)| *place);
+    found.into_iter().filter_map(|(_, socket)| socket).collect()
 }
 
-/// The socket at a path, and whether something accepts connections on it.
+/// The socket at a path, and what the runtime behind it says.
 pub(crate) async fn cri_socket(path: &str) -> Option<CriSocket> {
     use std::os::unix::fs::FileTypeExt as _;
     let is_socket = fs::metadata(path).is_ok_and(|m| m.file_type().is_socket());
     if !is_socket {
         return None;
     }
-    let connect = tokio::net::UnixStream::connect(path);
-    let answers = tokio::time::timeout(PATIENCE, connect)
-        .await
-        .is_ok_and(|r| r.is_ok());
+    let runtime = crate::local::cri::describe(path, RUNTIME_PATIENCE).await;
     Some(CriSocket {
         path: path.to_owned(),
-        answers,
+        answers: runtime.silent.is_none(),
+        runtime,
     })
 }
 
-fn files(root: &Root) -> Result<BTreeMap<String, FileFact>, HostError> {
+fn files_of(root: &Root, further: &[String]) -> Result<BTreeMap<String, FileFact>, HostError> {
     let mut files = BTreeMap::new();
-    for path in paths::WATCHED {
+    let watched = paths::WATCHED.iter().copied();
+    for path in watched.chain(further.iter().map(String::as_str)) {
         let real = root.real(path);
         match fs::symlink_metadata(&real) {
             Ok(metadata) => {
@@ -180,7 +318,7 @@ fn files(root: &Root) -> Result<BTreeMap<String, FileFact>, HostError> {
                 } else {
                     FileFact::Other
                 };
-                files.insert((*path).to_owned(), fact);
+                files.insert(path.to_owned(), fact);
             }
             Err(error)
                 if matches!(
@@ -194,7 +332,7 @@ fn files(root: &Root) -> Result<BTreeMap<String, FileFact>, HostError> {
 }
 
 /// Room where `/var/lib` is, or will be.
-fn disk(root: &Root) -> Option<DiskFact> {
+fn free_room(root: &Root) -> Option<DiskFact> {
     let place = ["/var/lib", ""]
         .iter()
         .map(|path| root.real(path))
@@ -205,6 +343,8 @@ fn disk(root: &Root) -> Option<DiskFact> {
     Some(DiskFact {
         available: bytes(place.f_bavail),
         total: bytes(place.f_blocks),
+        inodes_available: place.f_favail,
+        inodes_total: place.f_files,
     })
 }
 

@@ -49,18 +49,26 @@ pub(super) fn cgroups() -> CgroupFact {
         return CgroupFact {
             version: 2,
             controllers,
+            freezer: freezer(base),
         };
     }
     let controllers: BTreeSet<String> =
         v1_controllers(&fs::read_to_string("/proc/cgroups").unwrap_or_default());
-    let mounted: BTreeSet<String> = controllers
-        .into_iter()
-        .filter(|name| base.join(name).is_dir())
-        .collect();
+    // As kubeadm does it: what the kernel has counts, wherever it is mounted.
+    let mounted = controllers.iter().any(|name| base.join(name).is_dir());
     CgroupFact {
-        version: u8::from(!mounted.is_empty()),
-        controllers: mounted,
+        version: u8::from(mounted),
+        controllers,
+        freezer: None,
     }
+}
+
+/// The root group has no such file, but every other has: kubeadm makes one to see it, here those that are there are
+/// looked at.
+fn freezer(base: &Path) -> Option<bool> {
+    let mut groups = fs::read_dir(base).ok()?.flatten().map(|entry| entry.path());
+    let group = groups.find(|path| path.join("cgroup.procs").exists())?;
+    Some(group.join("cgroup.freeze").exists())
 }
 
 /// Lines `name hierarchy cgroups enabled`.
@@ -75,27 +83,6 @@ fn v1_controllers(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// TCP ports in state LISTEN (0A) in this network namespace.
-pub(super) fn listening() -> BTreeSet<u16> {
-    ["/proc/net/tcp", "/proc/net/tcp6"]
-        .into_iter()
-        .flat_map(|path| listening_in(&fs::read_to_string(path).unwrap_or_default()))
-        .collect()
-}
-
-fn listening_in(table: &str) -> BTreeSet<u16> {
-    table
-        .lines()
-        .skip(1)
-        .filter_map(|line| {
-            let mut fields = line.split_ascii_whitespace();
-            let local = fields.nth(1)?;
-            (fields.nth(1)? == "0A").then_some(())?;
-            u16::from_str_radix(local.rsplit_once(':')?.1, 16).ok()
-        })
-        .collect()
-}
-
 pub(super) fn sysctls() -> BTreeMap<String, String> {
     paths::WATCHED_SYSCTLS
         .iter()
@@ -104,6 +91,11 @@ pub(super) fn sysctls() -> BTreeMap<String, String> {
             Some(((*key).to_owned(), value.trim().to_owned()))
         })
         .collect()
+}
+
+/// How many files a process may have open.
+pub(super) fn open_files() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum
 }
 
 /// What is mounted below the kubelet's directory.
@@ -122,15 +114,6 @@ pub(super) fn kubelet_mounts(root: &Root) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn listening_ports_are_read_and_others_are_not() {
-        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt\n\
-            0: 0100007F:280A 00000000:0000 0A 00000000:00000000 00:00000000 00000000\n\
-            1: 0100007F:1F90 0100007F:C350 01 00000000:00000000 00:00000000 00000000\n\
-            nonsense\n";
-        assert_eq!(listening_in(table), BTreeSet::from([10250]));
-    }
 
     #[test]
     fn memory_and_controllers_are_read() {

@@ -60,15 +60,56 @@ pub(crate) async fn run(program: &Path, args: &[&str]) -> Result<String, HostErr
     if said.success {
         return Ok(said.stdout);
     }
-    let output = if said.stderr.trim().is_empty() {
-        &said.stdout
-    } else {
-        &said.stderr
-    };
+    // Some programs give the reason on one and the result on the other.
+    let output = format!("{}\n{}", said.stdout.trim(), said.stderr.trim());
     Err(HostError::Command {
         command: line(program, args),
         status: said.status,
         output: tail(output.trim(), KEPT).to_owned(),
+    })
+}
+
+/// Runs it with a text on its standard input and demands success.
+pub(crate) async fn run_with_input(
+    program: &Path,
+    args: &[&str],
+    input: String,
+) -> Result<(), HostError> {
+    use tokio::io::AsyncWriteExt as _;
+    let command = line(program, args);
+    let failed = |source| HostError::Io {
+        action: "run",
+        path: command.clone(),
+        source,
+    };
+    let mut child = Command::new(program)
+        .args(args.iter().map(OsStr::new))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .env("LC_ALL", "C")
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(failed)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A program that ends early says why by itself.
+        let _ = stdin.write_all(input.as_bytes()).await;
+    }
+    let output = tokio::time::timeout(LIMIT, child.wait_with_output())
+        .await
+        .map_err(|_| HostError::CommandTimeout {
+            command: command.clone(),
+            seconds: LIMIT.as_secs(),
+        })?
+        .map_err(failed)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(HostError::Command {
+        command,
+        status: output.status.to_string(),
+        output: tail(said.trim(), KEPT).to_owned(),
     })
 }
 

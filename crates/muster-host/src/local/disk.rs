@@ -10,9 +10,13 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use muster_plan::paths::Root;
+use rustix::fs::XattrFlags;
 
 use crate::disk::{Disk, Kind, Stat, parent};
 use crate::prior::Attributes;
+
+/// The kernel's own limit for an attribute and for the list of names (XATTR_SIZE_MAX).
+const LARGEST_ATTRIBUTE: usize = 65_536;
 
 /// The real file tree.
 pub(crate) struct RealDisk {
@@ -159,6 +163,21 @@ impl Disk for RealDisk {
         file.sync_all()
     }
 
+    fn copy_extended(&self, from: &str, to: &str) -> io::Result<()> {
+        let (from, to) = (self.real(from), self.real(to));
+        for name in extended_names(&from)? {
+            let mut value = vec![0; LARGEST_ATTRIBUTE];
+            let Ok(length) = rustix::fs::lgetxattr(&from, &name, &mut value[..]) else {
+                continue;
+            };
+            let set = rustix::fs::lsetxattr(&to, &name, &value[..length], XattrFlags::empty());
+            if let Err(error) = set {
+                tracing::debug!(name = %String::from_utf8_lossy(&name), %error, "not carried over");
+            }
+        }
+        Ok(())
+    }
+
     fn set_mode(&self, path: &str, mode: u32) -> io::Result<()> {
         fs::set_permissions(self.real(path), fs::Permissions::from_mode(mode))
     }
@@ -173,6 +192,21 @@ impl Disk for RealDisk {
         let root = fs::canonicalize(self.root.dir())?;
         Ok(mounts_below(&table, &root))
     }
+}
+
+/// The names of a file's extended attributes; none where the file system has none.
+fn extended_names(path: &str) -> io::Result<Vec<Vec<u8>>> {
+    let mut names = vec![0; LARGEST_ATTRIBUTE];
+    let length = match rustix::fs::llistxattr(path, &mut names[..]) {
+        Ok(length) => length,
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let names = names[..length].split(|byte| *byte == 0);
+    Ok(names
+        .filter(|name| !name.is_empty())
+        .map(<[u8]>::to_vec)
+        .collect())
 }
 
 fn time(attributes: &Attributes) -> SystemTime {
@@ -202,7 +236,7 @@ pub(crate) fn mounts_below(table: &str, root: &Path) -> BTreeSet<String> {
         .collect()
 }
 
-fn unescape(field: &str) -> String {
+pub(super) fn unescape(field: &str) -> String {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field.as_bytes();
     while let [first, tail @ ..] = rest {

@@ -4,8 +4,9 @@
 //! knows of it.
 
 mod commands;
-mod cri;
+pub(crate) mod cri;
 mod disk;
+mod kernel;
 mod openrc;
 mod processes;
 mod systemd;
@@ -18,13 +19,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use muster_identity::Secret;
 use muster_plan::paths::Root;
-use muster_plan::{CriSocket, Facts, Process, SecretBag, ServiceManager, Step};
+use muster_plan::{CriSocket, Facts, Process, Purge, SecretBag, ServiceManager, Step};
 use muster_saga::Residue;
 
 use crate::gather;
 use crate::services::Services;
 use crate::steps::Machine;
-use crate::{Host, HostError, Prior, ProcessHealth, Receipt};
+use crate::{Host, HostError, Prior, ProcessHealth, Receipt, Subject};
 
 use disk::RealDisk;
 pub(crate) use disk::mounts_below;
@@ -93,10 +94,19 @@ impl LocalHost {
             processes: RealProcesses::new(root.clone()),
             root,
             services,
-            pods: Box::new(cri::Cri),
+            pods: Arc::new(cri::Cri),
+            kernel: Box::new(kernel::RealKernel),
         };
         Self {
             machine: Arc::new(machine),
+        }
+    }
+
+    fn manager(&self) -> ServiceManager {
+        match &self.machine.services {
+            LocalServices::Systemd(_) => ServiceManager::Systemd,
+            LocalServices::OpenRc(_) => ServiceManager::OpenRc,
+            LocalServices::None => ServiceManager::None,
         }
     }
 }
@@ -104,12 +114,20 @@ impl LocalHost {
 #[async_trait]
 impl Host for LocalHost {
     async fn gather(&self) -> Result<Facts, HostError> {
-        let manager = match &self.machine.services {
-            LocalServices::Systemd(_) => ServiceManager::Systemd,
-            LocalServices::OpenRc(_) => ServiceManager::OpenRc,
-            LocalServices::None => ServiceManager::None,
-        };
-        gather::facts(&self.machine.root, manager, &self.machine.services).await
+        let manager = self.manager();
+        let subject = Subject::default();
+        gather::facts(
+            &self.machine.root,
+            manager,
+            &self.machine.services,
+            &subject,
+        )
+        .await
+    }
+
+    async fn gather_for(&self, subject: &Subject) -> Result<Facts, HostError> {
+        let manager = self.manager();
+        gather::facts(&self.machine.root, manager, &self.machine.services, subject).await
     }
 
     async fn observe(&self, step: &Step) -> Result<Prior, HostError> {
@@ -130,12 +148,29 @@ impl Host for LocalHost {
         self.machine.undo(id, step, prior).await
     }
 
+    async fn preview(&self, what: &Purge) -> Result<Vec<String>, HostError> {
+        self.machine.preview_purge(what).await
+    }
+
+    async fn list(&self, path: &str) -> Result<Option<Vec<String>>, HostError> {
+        self.machine.list(path)
+    }
+
     async fn read(&self, path: &str) -> Result<Option<Secret<Vec<u8>>>, HostError> {
         self.machine.read(path)
     }
 
     async fn cri_socket(&self, path: &str) -> Option<CriSocket> {
         gather::cri_socket(path).await
+    }
+
+    async fn pull_image(
+        &self,
+        endpoint: &str,
+        image: &str,
+        if_not_present: bool,
+    ) -> Result<(), String> {
+        cri::pull(endpoint, image, if_not_present).await
     }
 
     async fn health(&self, process: &Process) -> Result<ProcessHealth, HostError> {

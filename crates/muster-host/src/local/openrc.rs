@@ -53,9 +53,16 @@ impl Services for OpenRc {
         if !self.state(unit).await?.exists {
             return Ok(());
         }
-        run(&self.programs.rc_service, &["--ifstarted", unit, "stop"])
-            .await
-            .map(drop)
+        let stopped = run(&self.programs.rc_service, &["--ifstarted", unit, "stop"]).await;
+        match stopped {
+            // Its process ended without OpenRC noticing: there is nothing to stop, and the state is put right.
+            Err(HostError::Command { output, .. }) if output.contains("none killed") => {
+                run(&self.programs.rc_service, &[unit, "zap"])
+                    .await
+                    .map(drop)
+            }
+            result => result.map(drop),
+        }
     }
 
     async fn set_enabled(&self, unit: &str, enabled: bool) -> Result<(), HostError> {

@@ -43,13 +43,12 @@ impl Services for Systemd {
     }
 
     async fn stop(&self, unit: &str) -> Result<(), HostError> {
-        // A unit that is not there does not run.
-        if !self.state(unit).await?.exists {
-            return Ok(());
+        let stopped = run(&self.programs.systemctl, &["stop", "--", unit]).await;
+        match stopped {
+            // A unit that is not there does not run. It is asked for only now: each question costs a process.
+            Err(_) if !self.state(unit).await?.exists => Ok(()),
+            other => other.map(drop),
         }
-        run(&self.programs.systemctl, &["stop", "--", unit])
-            .await
-            .map(drop)
     }
 
     async fn set_enabled(&self, unit: &str, enabled: bool) -> Result<(), HostError> {

@@ -276,3 +276,106 @@ async fn a_supervised_process_is_started_once_and_stopped_only_if_it_is_ours() {
     bench.host.undo("k", &step, &prior).await.unwrap();
     assert!(!pidfile.exists());
 }
+
+#[tokio::test]
+async fn a_restored_file_has_its_extended_attributes_again() {
+    use rustix::fs::{XattrFlags, lgetxattr, lsetxattr};
+    let bench = Temporary::new();
+    bench.put_file("/etc/labelled", 0o640, b"theirs");
+    let path = bench.dir.path().join("etc/labelled");
+    lsetxattr(&path, "user.origin", b"somebody", XattrFlags::empty())
+        .expect("the file system of the temporary directory has extended attributes");
+    let step = Step::WriteFile {
+        path: "/etc/labelled".into(),
+        mode: 0o600,
+        content: "ours".into(),
+    };
+    let prior = bench.host.observe(&step).await.unwrap();
+    let done = bench
+        .host
+        .perform("x", &step, &prior, &SecretBag::new())
+        .await;
+    done.unwrap();
+    let mut value = [0; 64];
+    assert!(
+        lgetxattr(&path, "user.origin", &mut value[..]).is_err(),
+        "the new file is ours"
+    );
+    bench.host.undo("x", &step, &prior).await.unwrap();
+    let length = lgetxattr(&path, "user.origin", &mut value[..]).unwrap();
+    assert_eq!(&value[..length], b"somebody");
+    assert_eq!(fs::read(&path).unwrap(), b"theirs");
+}
+
+/// A stand-in for OpenRC 0.45 with its words and exit codes, as recorded from a machine.
+const RC_SERVICE: &str = r#"#!/bin/sh
+state="$(dirname "$0")/state"
+case "$1" in
+  --exists) [ -e "$state/$2.unit" ]; exit $? ;;
+  --ifstopped) [ -e "$state/$2.started" ] && exit 0; touch "$state/$2.started"; echo " * Starting $2 ... [ ok ]"; exit 0 ;;
+  --ifstarted)
+    [ -e "$state/$2.started" ] || exit 0
+    if [ -e "$state/$2.dead" ]; then
+      echo " * Stopping $2 ...No /bin/sleep found running; none killed."; echo " * ERROR: $2 failed to stop" >&2; exit 1
+    fi
+    rm "$state/$2.started"; echo " * Stopping $2 ... [ ok ]" ;;
+  *)
+    case "$2" in
+      zap) rm -f "$state/$1.started" "$state/$1.dead" ;;
+      status) [ -e "$state/$1.started" ] && { echo " * status: started"; exit 0; }; echo " * status: stopped"; exit 3 ;;
+    esac ;;
+esac
+"#;
+
+const RC_UPDATE: &str = r#"#!/bin/sh
+state="$(dirname "$0")/state"
+case "$1" in
+  show) for f in "$state"/*.enabled; do [ -e "$f" ] && echo "              $(basename "$f" .enabled) |      default                                        "; done; exit 0 ;;
+  add) touch "$state/$2.enabled" ;;
+  del) [ -e "$state/$2.enabled" ] || { echo " * rc-update: service \`$2' is not in the runlevel \`$3'"; exit 1; }; rm "$state/$2.enabled" ;;
+esac
+"#;
+
+#[tokio::test]
+async fn services_are_started_enabled_and_put_back_through_openrc() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    };
+    let programs = LocalPrograms {
+        rc_service: program("rc-service", RC_SERVICE),
+        rc_update: program("rc-update", RC_UPDATE),
+        ..LocalPrograms::default()
+    };
+    let state = dir.path().join("state");
+    fs::create_dir_all(&state).unwrap();
+    fs::write(state.join("kubelet.unit"), "").unwrap();
+    let root = Root::new(dir.path().join("root").to_str().unwrap());
+    let host = LocalHost::with(root, ServiceManager::OpenRc, programs);
+    let unit = || "kubelet".to_owned();
+    let steps = [
+        Step::EnableService { unit: unit() },
+        Step::StartService { unit: unit() },
+    ];
+    let mut priors = Vec::new();
+    for step in &steps {
+        let prior = host.observe(step).await.unwrap();
+        for _ in 0..2 {
+            let done = host.perform("s", step, &prior, &SecretBag::new()).await;
+            done.unwrap();
+        }
+        priors.push(prior);
+    }
+    assert!(state.join("kubelet.enabled").exists() && state.join("kubelet.started").exists());
+    // Its process dies behind OpenRC's back: stopping it is no failure.
+    fs::write(state.join("kubelet.dead"), "").unwrap();
+    for (step, prior) in steps.iter().zip(&priors).rev() {
+        for _ in 0..2 {
+            host.undo("s", step, prior).await.unwrap();
+        }
+    }
+    assert!(!state.join("kubelet.enabled").exists() && !state.join("kubelet.started").exists());
+}

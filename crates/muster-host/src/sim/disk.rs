@@ -217,6 +217,10 @@ impl Disk for SimDisk {
         }
     }
 
+    fn copy_extended(&self, _from: &str, _to: &str) -> io::Result<()> {
+        Ok(())
+    }
+
     fn set_mode(&self, path: &str, wanted: u32) -> io::Result<()> {
         self.operation()?;
         let path = self.resolve(path);
@@ -230,7 +234,11 @@ impl Disk for SimDisk {
 
     fn unmount(&self, path: &str) -> io::Result<()> {
         self.operation()?;
-        self.0.faults.lock().mounts.remove(path);
+        let mut faults = self.0.faults.lock();
+        if faults.busy.contains(path) {
+            return Err(io::ErrorKind::ResourceBusy.into());
+        }
+        faults.mounts.remove(path);
         Ok(())
     }
 

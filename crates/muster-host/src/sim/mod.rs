@@ -4,6 +4,7 @@
 //! the one before which the power goes, and leaves what a disk would leave: a file being written stays half-written.
 
 mod disk;
+mod kernel;
 mod services;
 #[cfg(test)]
 mod tests;
@@ -15,16 +16,19 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use muster_identity::Secret;
 use muster_plan::paths::{self, Root};
-use muster_plan::{CriSocket, Facts, FileFact, Process, SecretBag, ServiceManager, Step, UnitFact};
+use muster_plan::{
+    CriSocket, Facts, FileFact, Process, Purge, SecretBag, ServiceManager, Step, UnitFact,
+};
 use muster_saga::Residue;
 use parking_lot::Mutex;
 
 use crate::disk::is_plain;
 pub use crate::prior::Attributes;
 use crate::steps::Machine;
-use crate::{Host, HostError, Prior, ProcessHealth, Receipt};
+use crate::{Host, HostError, Prior, ProcessHealth, Receipt, Swap};
 
 use disk::SimDisk;
+use kernel::SimKernel;
 use services::SimServices;
 
 /// What stands at a path of a simulated machine.
@@ -60,6 +64,23 @@ pub struct World {
     pub pods: BTreeSet<String>,
     /// The pid files of supervised processes that run.
     pub running: BTreeSet<String>,
+    /// What the kernel was told.
+    pub kernel: KernelState,
+}
+
+/// What a simulated kernel was told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KernelState {
+    /// Modules that are loaded.
+    pub modules: BTreeSet<String>,
+    /// Settings by their path below `/proc/sys`.
+    pub settings: BTreeMap<String, String>,
+    /// Swap in use.
+    pub swaps: BTreeSet<Swap>,
+    /// Network interfaces.
+    pub links: BTreeSet<String>,
+    /// The packet filter's chains with known owners.
+    pub filters: BTreeSet<String>,
 }
 
 #[derive(Default)]
@@ -69,11 +90,17 @@ struct Faults {
     off: bool,
     /// Steps that fail, and whether they do so after their deed.
     failing: BTreeMap<String, bool>,
+    /// Steps that cannot be taken back.
+    stuck: BTreeSet<String>,
     /// The kubelet ends as soon as it is started.
     kubelet_ends: bool,
     /// A kubelet that is started runs this pod, with a volume mounted there.
     pod: Option<(String, String)>,
     mounts: BTreeSet<String>,
+    /// Mounts that are in use.
+    busy: BTreeSet<String>,
+    /// Images that no registry has.
+    missing_images: BTreeSet<String>,
     clock: i64,
 }
 
@@ -121,7 +148,8 @@ impl SimHost {
             disk: SimDisk(Arc::clone(&inside)),
             services: SimServices(Arc::clone(&inside)),
             processes: SimServices(Arc::clone(&inside)),
-            pods: Box::new(SimServices(Arc::clone(&inside))),
+            pods: Arc::new(SimServices(Arc::clone(&inside))),
+            kernel: Box::new(SimKernel(Arc::clone(&inside))),
         });
         Self { inside, machine }
     }
@@ -182,6 +210,7 @@ impl SimHost {
             facts.cri_sockets.push(muster_plan::CriSocket {
                 path: "/var/run/containerd/containerd.sock".into(),
                 answers: true,
+                ..Default::default()
             });
         });
         self.with_world(|world| {
@@ -204,6 +233,11 @@ impl SimHost {
         self.inside.faults.lock().mounts.insert(path.to_owned());
     }
 
+    /// A mount that cannot be unmounted, as somebody uses it.
+    pub fn mount_is_busy(&self, path: &str) {
+        self.inside.faults.lock().busy.insert(path.to_owned());
+    }
+
     /// What is mounted.
     #[must_use]
     pub fn mounts(&self) -> BTreeSet<String> {
@@ -215,6 +249,12 @@ impl SimHost {
         self.inside.faults.lock().pod = Some((id.to_owned(), volume.to_owned()));
     }
 
+    /// An image that cannot be pulled.
+    pub fn miss_image(&self, image: &str) {
+        let mut faults = self.inside.faults.lock();
+        faults.missing_images.insert(image.to_owned());
+    }
+
     /// Makes a step fail: before its deed, or after it.
     pub fn fail_step(&self, id: &str, after_deed: bool) {
         self.inside
@@ -222,6 +262,16 @@ impl SimHost {
             .lock()
             .failing
             .insert(id.to_owned(), after_deed);
+    }
+
+    /// Makes the undo of a step fail, or no longer.
+    pub fn fail_undo(&self, id: &str, fails: bool) {
+        let mut faults = self.inside.faults.lock();
+        if fails {
+            faults.stuck.insert(id.to_owned());
+        } else {
+            faults.stuck.remove(id);
+        }
     }
 
     /// Lets the kubelet end as soon as it is started.
@@ -300,6 +350,14 @@ impl Host for SimHost {
         let mut facts = self.inside.facts.lock().clone();
         let world = self.inside.world.lock();
         facts.units = world.units.clone();
+        facts.modules.extend(world.kernel.modules.iter().cloned());
+        facts.sysctls.extend(world.kernel.settings.clone());
+        facts.swap = world
+            .kernel
+            .swaps
+            .iter()
+            .map(|swap| swap.device.clone())
+            .collect();
         facts.kubelet_mounts = self.inside.faults.lock().mounts.iter().cloned().collect();
         for path in paths::WATCHED {
             let fact = match world.tree.get(*path) {
@@ -342,7 +400,26 @@ impl Host for SimHost {
         if self.is_off() {
             return Err(HostError::PowerLost);
         }
+        if self.inside.faults.lock().stuck.contains(id) {
+            return Err(HostError::MadeToFail {
+                step: id.to_owned(),
+            });
+        }
         self.machine.undo(id, step, prior).await
+    }
+
+    async fn preview(&self, what: &Purge) -> Result<Vec<String>, HostError> {
+        if self.is_off() {
+            return Err(HostError::PowerLost);
+        }
+        self.machine.preview_purge(what).await
+    }
+
+    async fn list(&self, path: &str) -> Result<Option<Vec<String>>, HostError> {
+        if self.is_off() {
+            return Err(HostError::PowerLost);
+        }
+        self.machine.list(path)
     }
 
     async fn read(&self, path: &str) -> Result<Option<Secret<Vec<u8>>>, HostError> {
@@ -359,6 +436,20 @@ impl Host for SimHost {
             .iter()
             .find(|socket| socket.path == path)
             .cloned()
+    }
+
+    async fn pull_image(
+        &self,
+        _endpoint: &str,
+        image: &str,
+        _if_not_present: bool,
+    ) -> Result<(), String> {
+        let missing = self.inside.faults.lock().missing_images.contains(image);
+        if missing {
+            Err("there is no such image".into())
+        } else {
+            Ok(())
+        }
     }
 
     async fn health(&self, process: &Process) -> Result<ProcessHealth, HostError> {

@@ -147,7 +147,11 @@ impl<D: Disk> Files<'_, D> {
         Ok(())
     }
 
-    fn remove_dir_if_there(&self, path: &str, left: &mut Vec<Residue>) -> Result<(), HostError> {
+    pub(super) fn remove_dir_if_there(
+        &self,
+        path: &str,
+        left: &mut Vec<Residue>,
+    ) -> Result<(), HostError> {
         match self.0.remove_dir(path) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -160,23 +164,33 @@ impl<D: Disk> Files<'_, D> {
         }
     }
 
-    /// Removes a directory of our own with all that is in it.
-    pub(super) fn remove_tree(&self, path: &str) -> Result<(), HostError> {
-        let stat = self.0.stat(path).map_err(io_error("look at", path))?;
-        let Some(stat) = stat.filter(|stat| stat.kind == Kind::Dir) else {
-            return Ok(());
-        };
+    /// Removes whatever is in a directory, never at or below a live mount; names what stays.
+    pub(super) fn sweep_all(&self, path: &str) -> Result<Vec<Residue>, HostError> {
         let mut left = Vec::new();
         let walk = Walk {
-            device: stat.device,
+            device: self.device(path)?,
             known: BTreeSet::new(),
             mounts: self.mounts()?,
         };
         self.sweep_dir(path, "", &walk, 0, &mut left)?;
-        if left.is_empty() {
-            self.remove_dir_if_there(path, &mut left)?;
+        Ok(left)
+    }
+
+    /// Removes a directory if nothing is in it.
+    pub(super) fn remove_if_empty(&self, path: &str) -> Result<(), HostError> {
+        match self.0.remove_dir(path) {
+            Err(error)
+                if !matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound
+                        | io::ErrorKind::NotADirectory
+                        | io::ErrorKind::DirectoryNotEmpty
+                ) =>
+            {
+                Err(io_error("remove directory", path)(error))
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 

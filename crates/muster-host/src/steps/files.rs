@@ -182,6 +182,9 @@ impl<D: Disk> Files<'_, D> {
             .create(&half, 0o600, &content)
             .map_err(io_error("write", &half))?;
         self.0
+            .copy_extended(path, &half)
+            .map_err(io_error("copy the labels of", path))?;
+        self.0
             .rename(&half, &backup)
             .map_err(io_error("write", &backup))
     }
@@ -235,6 +238,10 @@ impl<D: Disk> Files<'_, D> {
         self.0
             .set_attributes(temporary, attributes)
             .map_err(io_error("set the owner and mode of", path))?;
+        // Last: a change of mode or owner changes access lists and drops capabilities.
+        self.0
+            .copy_extended(backup, temporary)
+            .map_err(io_error("copy the labels of", path))?;
         self.0
             .rename(temporary, path)
             .map_err(io_error("write", path))

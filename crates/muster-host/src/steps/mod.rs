@@ -4,18 +4,22 @@
 
 mod claims;
 mod files;
+mod kernel;
 mod kubelet;
 mod pods;
+mod purge;
 
 use std::io;
+use std::sync::Arc;
 
 use muster_identity::Secret;
 use muster_plan::paths::{self, Root};
-use muster_plan::{Process, SecretBag, Step};
+use muster_plan::{Actor, Process, Purge, SecretBag, Step};
 use muster_saga::Residue;
 use serde_json::Value;
 
 use crate::disk::{Disk, is_plain};
+use crate::kernel::Kernel;
 use crate::pods::Pods;
 use crate::process::{Processes, Spawn};
 use crate::services::Services;
@@ -34,7 +38,8 @@ pub(crate) struct Machine<D, S, P> {
     pub(crate) disk: D,
     pub(crate) services: S,
     pub(crate) processes: P,
-    pub(crate) pods: Box<dyn Pods>,
+    pub(crate) pods: Arc<dyn Pods>,
+    pub(crate) kernel: Box<dyn Kernel>,
 }
 
 /// Names the path and the deed in an error.
@@ -89,6 +94,7 @@ impl<D: Disk, S: Services, P: Processes> Machine<D, S, P> {
             Step::ClaimPods { endpoint } => self.observe_pods(endpoint).await,
             Step::WriteFile { path, .. }
             | Step::WriteSecret { path, .. }
+            | Step::WriteMade { path, .. }
             | Step::Symlink { path, .. } => files.observe(plain(path)?),
             Step::InstallUnit { unit, .. } => files.observe(plain(&unit_path(unit))?),
             Step::EnableService { unit }
@@ -106,10 +112,27 @@ impl<D: Disk, S: Services, P: Processes> Machine<D, S, P> {
                     running: state.supervisor,
                 })
             }
-            Step::Discard { .. } | Step::AwaitKubelet { .. } => Ok(Prior::Nothing),
-            Step::RequestCertificate { .. } | Step::ClaimNode { .. } | Step::AwaitNode { .. } => {
-                Err(not_for_hosts(step))
+            Step::LoadModule { name } => {
+                self.only_machine(step)?;
+                Ok(Prior::Module {
+                    loaded: self.kernel.has_module(name),
+                })
             }
+            Step::SetSysctl { key, .. } => {
+                self.only_machine(step)?;
+                self.observe_setting(key)
+            }
+            Step::SwapOff {} => {
+                self.only_machine(step)?;
+                Ok(Prior::Swaps {
+                    devices: self.kernel.swaps()?,
+                })
+            }
+            Step::Discard { .. } | Step::AwaitKubelet { .. } | Step::Purge { .. } => {
+                Ok(Prior::Nothing)
+            }
+            // The cluster's: see `Step::actor`.
+            _ => Err(not_for_hosts(step)),
         }
     }
 
@@ -139,6 +162,13 @@ impl<D: Disk, S: Services, P: Processes> Machine<D, S, P> {
                 let content = secrets.get(*secret).ok_or_else(missing)?;
                 files.replace(id, plain(path)?, 0o600, content.expose(), prior)?;
             }
+            Step::WriteMade { path, mode, secret } => {
+                let missing = || HostError::MissingSecret { name: *secret };
+                let content = secrets.get(*secret).ok_or_else(missing)?;
+                if !content.expose().is_empty() {
+                    files.replace(id, plain(path)?, *mode, content.expose(), prior)?;
+                }
+            }
             Step::Discard { path } => files.remove_if_there(plain(path)?)?,
             Step::Symlink { path, target } => files.relink(id, plain(path)?, target, prior)?,
             Step::InstallUnit { unit, content } => {
@@ -146,7 +176,11 @@ impl<D: Disk, S: Services, P: Processes> Machine<D, S, P> {
                 files.replace(id, plain(&path)?, 0o644, content.as_bytes(), prior)?;
                 self.services.reload().await?;
             }
-            Step::EnableService { unit } => self.services.set_enabled(unit, true).await?,
+            Step::EnableService { unit } => {
+                if !matches!(prior, Prior::Service { enabled: true, .. }) {
+                    self.services.set_enabled(unit, true).await?;
+                }
+            }
             Step::StopService { unit } => self.services.stop(unit).await?,
             Step::StartService { unit } => self.services.start(unit).await?,
             Step::SpawnSupervised {
@@ -167,6 +201,25 @@ impl<D: Disk, S: Services, P: Processes> Machine<D, S, P> {
                     })
                     .await?;
             }
+            Step::LoadModule { name } => {
+                self.only_machine(step)?;
+                self.kernel.load_module(name).await?;
+            }
+            Step::SetSysctl { key, value } => {
+                self.only_machine(step)?;
+                self.kernel.set(key, value)?;
+            }
+            Step::SwapOff {} => {
+                self.only_machine(step)?;
+                self.swap_off().await?;
+            }
+            Step::Purge { what } => {
+                if matches!(what, Purge::NetworkPlugins | Purge::Firewall) {
+                    self.only_machine(step)?;
+                }
+                // What is left is what a reset has to tell at its end.
+                return Ok(serde_json::json!(self.purge(what).await?));
+            }
             Step::AwaitKubelet {
                 healthz_port,
                 process,
@@ -174,9 +227,8 @@ impl<D: Disk, S: Services, P: Processes> Machine<D, S, P> {
             } => {
                 self.await_kubelet(*healthz_port, process, *seconds).await?;
             }
-            Step::RequestCertificate { .. } | Step::ClaimNode { .. } | Step::AwaitNode { .. } => {
-                return Err(not_for_hosts(step));
-            }
+            // The cluster's: see `Step::actor`.
+            _ => return Err(not_for_hosts(step)),
         }
         Ok(Value::Null)
     }
@@ -192,11 +244,12 @@ impl<D: Disk, S: Services, P: Processes> Machine<D, S, P> {
             (Step::MakeDir { path, .. }, prior) => files.remove_made_dirs(plain(path)?, prior),
             (Step::ClaimDir { path, .. }, prior) => files.sweep(plain(path)?, prior),
             (Step::ClaimPods { endpoint }, Prior::Pods { ids, mounts }) => {
-                self.remove_pods(endpoint, ids, mounts).await
+                self.give_back_pods(endpoint, ids, mounts).await
             }
             (
                 Step::WriteFile { path, .. }
                 | Step::WriteSecret { path, .. }
+                | Step::WriteMade { path, .. }
                 | Step::Symlink { path, .. },
                 prior,
             ) => files.restore(id, plain(path)?, prior).map(|()| Vec::new()),
@@ -221,12 +274,43 @@ impl<D: Disk, S: Services, P: Processes> Machine<D, S, P> {
                 .stop(plain(pidfile)?)
                 .await
                 .map(|()| Vec::new()),
-            (
-                Step::RequestCertificate { .. } | Step::ClaimNode { .. } | Step::AwaitNode { .. },
-                _,
-            ) => Err(not_for_hosts(step)),
+            (Step::LoadModule { name }, Prior::Module { loaded: false }) => self.unload(name).await,
+            (Step::SetSysctl { key, .. }, Prior::Setting { value }) => self
+                .restore_setting(key, value.as_deref())
+                .map(|()| Vec::new()),
+            (Step::SwapOff {}, Prior::Swaps { devices }) => self.swap_on(devices).await,
+            (step, _) if step.actor() == Actor::Cluster => Err(not_for_hosts(step)),
             // It was so before, or leaves no trace.
             _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Below another root there is no kernel of its own to change.
+    fn only_machine(&self, step: &Step) -> Result<(), HostError> {
+        if self.root.is_machine() {
+            return Ok(());
+        }
+        Err(not_for_hosts(step))
+    }
+
+    /// What a purge would remove now.
+    pub(crate) async fn preview_purge(&self, what: &Purge) -> Result<Vec<String>, HostError> {
+        self.preview(what).await
+    }
+
+    /// The names in a directory; `None` when there is none.
+    pub(crate) fn list(&self, path: &str) -> Result<Option<Vec<String>>, HostError> {
+        match self.disk.list(plain(path)?) {
+            Ok(names) => Ok(Some(names)),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(io_error("list", path)(error)),
         }
     }
 
@@ -268,7 +352,8 @@ impl<D: Disk, S: Services, P: Processes> Machine<D, S, P> {
         })
     }
 
+    /// Another saga on this machine may still need its own: only what is empty goes.
     pub(crate) fn forget_backups(&self) -> Result<(), HostError> {
-        Files(&self.disk).remove_tree(paths::BACKUP_DIR)
+        Files(&self.disk).remove_if_empty(paths::BACKUP_DIR)
     }
 }

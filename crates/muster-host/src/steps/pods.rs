@@ -1,6 +1,8 @@
 //! Pods that a join answers for: what the kubelet ran since then goes, with the volumes it mounted.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use muster_plan::paths;
 use muster_saga::Residue;
@@ -11,10 +13,14 @@ use crate::process::Processes;
 use crate::services::Services;
 use crate::{HostError, Prior};
 
+/// So many pods are removed side by side: a runtime has a queue of its own.
+const AT_ONCE: usize = 16;
+/// One that takes longer is hung, and named; the others do not wait for it.
+const POD_LIMIT: Duration = Duration::from_secs(120);
 /// Where a kubelet mounts volumes; whatever else is mounted below its directory is somebody else's.
 const VOLUMES: [&str; 2] = ["pods", "plugins"];
 
-fn is_volume(path: &str) -> bool {
+pub(super) fn is_volume(path: &str) -> bool {
     VOLUMES.iter().any(|name| {
         let below = path.strip_prefix(paths::KUBELET_DIR);
         let below = below.and_then(|path| path.strip_prefix('/')?.strip_prefix(name));
@@ -42,11 +48,30 @@ impl<D: Disk, S: Services, P: Processes> Machine<D, S, P> {
     }
 
     /// The kubelet has stopped: nobody starts these pods again.
-    pub(super) async fn remove_pods(
+    pub(super) async fn give_back_pods(
         &self,
         endpoint: &str,
         ids: &[String],
         mounts: &[String],
+    ) -> Result<Vec<Residue>, HostError> {
+        let left = self.remove_pods(endpoint, ids).await?;
+        // The deepest first. What is in use stays mounted: the directory's own undo names it.
+        for path in self.volumes()?.iter().rev() {
+            if mounts.contains(path) {
+                continue;
+            }
+            if let Err(error) = self.disk.unmount(path) {
+                tracing::warn!(path, %error, "cannot unmount");
+            }
+        }
+        Ok(left)
+    }
+
+    /// Removes pods side by side, but for those that are to stay; each has its time.
+    pub(super) async fn remove_pods(
+        &self,
+        endpoint: &str,
+        stay: &[String],
     ) -> Result<Vec<Residue>, HostError> {
         let remains = |what: String, why: String| Residue {
             what,
@@ -57,21 +82,29 @@ impl<D: Disk, S: Services, P: Processes> Machine<D, S, P> {
             Ok(pods) => pods,
             Err(why) => return Ok(vec![remains(format!("pods at {endpoint}"), why)]),
         };
+        let mut removals = tokio::task::JoinSet::new();
+        let mut waiting = pods.into_iter().filter(|id| !stay.contains(id));
         let mut left = Vec::new();
-        for id in pods.into_iter().filter(|id| !ids.contains(id)) {
-            if let Err(why) = self.pods.remove(endpoint, &id).await {
-                left.push(remains(format!("pod {id}"), why));
+        loop {
+            while removals.len() < AT_ONCE
+                && let Some(id) = waiting.next()
+            {
+                let (port, endpoint) = (Arc::clone(&self.pods), endpoint.to_owned());
+                removals.spawn(async move {
+                    let removal = port.remove(&endpoint, &id);
+                    let ended = tokio::time::timeout(POD_LIMIT, removal).await;
+                    let late = || Err(format!("it is still there after {} s", POD_LIMIT.as_secs()));
+                    (id, ended.unwrap_or_else(|_| late()))
+                });
+            }
+            match removals.join_next().await {
+                None => break,
+                Some(Ok((_, Ok(())))) => {}
+                Some(Ok((id, Err(why)))) => left.push(remains(format!("pod {id}"), why)),
+                Some(Err(error)) => left.push(remains("a pod".to_owned(), error.to_string())),
             }
         }
-        // The deepest first. What is in use stays mounted: the directory's own undo names it.
-        for path in self.volumes()?.iter().rev() {
-            if mounts.contains(path) {
-                continue;
-            }
-            if let Err(error) = self.disk.unmount(path) {
-                tracing::warn!(path, %error, "cannot unmount");
-            }
-        }
+        left.sort_by(|a, b| a.what.cmp(&b.what));
         Ok(left)
     }
 }

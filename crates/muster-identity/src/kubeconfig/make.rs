@@ -66,13 +66,32 @@ impl Kubeconfig {
         certificate_pem: &str,
         key_pem: &Secret<String>,
     ) -> Self {
+        Self::for_client_certificate_of(CLUSTER, server, ca, user, certificate_pem, key_pem)
+    }
+
+    /// As [`Kubeconfig::for_client_certificate`], on a cluster of another name (`clusterName` of a ClusterConfiguration).
+    pub fn for_client_certificate_of(
+        cluster: &str,
+        server: &str,
+        ca: &CertificateBundle,
+        user: &str,
+        certificate_pem: &str,
+        key_pem: &Secret<String>,
+    ) -> Self {
         let key = Secret::new(STANDARD.encode(key_pem.expose()));
         let credentials = User {
             client_certificate_data: Some(STANDARD.encode(certificate_pem)),
             client_key_data: Some(Hidden(key)),
             ..User::default()
         };
-        Self::for_user(server, ca, user, credentials)
+        let context = format!("{user}@{cluster}");
+        let names = Names {
+            cluster,
+            context: &context,
+            user,
+            namespace: None,
+        };
+        Self::of_one_context(server, ca, &names, credentials)
     }
 
     /// With certificate and key in files, under the names that the kubelet gives in its own `kubelet.conf`.

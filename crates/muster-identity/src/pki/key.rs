@@ -137,10 +137,28 @@ impl PrivateKey {
     /// # Errors
     /// [`KeyError::Crypto`] when the library fails.
     pub fn generate_rsa_2048() -> Result<Self, KeyError> {
+        Self::generate_rsa(2048)
+    }
+
+    /// Makes an RSA key of 2048, 3072 or 4096 bits. The primes are drawn by the crypto library itself.
+    ///
+    /// # Errors
+    /// [`KeyError::Unsupported`] for another size, [`KeyError::Crypto`] when the library fails.
+    pub fn generate_rsa(bits: usize) -> Result<Self, KeyError> {
         let failed = || KeyError::Crypto {
             operation: "make an RSA key",
         };
-        let pair = RsaKeyPair::generate(KeySize::Rsa2048).map_err(|_| failed())?;
+        let size = match bits {
+            2048 => KeySize::Rsa2048,
+            3072 => KeySize::Rsa3072,
+            4096 => KeySize::Rsa4096,
+            _ => {
+                return Err(KeyError::Unsupported {
+                    kind: format!("RSA of {bits} bits"),
+                });
+            }
+        };
+        let pair = RsaKeyPair::generate(size).map_err(|_| failed())?;
         let pkcs8 = pair.as_der().map_err(|_| failed())?;
         Self::from_pkcs8_der(pkcs8.as_ref())
     }

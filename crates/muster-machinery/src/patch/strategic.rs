@@ -56,6 +56,18 @@ pub fn apply_to(
     merge_object(object, patch, Place::Struct(message), "").map(Value::Object)
 }
 
+/// Applies a patch to an object of a kind outside the schema none of whose lists has a merge key: maps merge, lists are
+/// replaced, and the directives are obeyed.
+///
+/// # Errors
+/// When either is not a JSON object, or a directive is malformed.
+pub fn apply_without_schema(object: Value, patch: Value) -> Result<Value, PatchError> {
+    let (Value::Object(object), Value::Object(patch)) = (object, patch) else {
+        return Err(PatchError::NotAnObject);
+    };
+    merge_object(object, patch, Place::Free, "").map(Value::Object)
+}
+
 /// What the schema says about the value at hand.
 #[derive(Clone, Copy)]
 enum Place {

@@ -130,8 +130,8 @@ async fn a_web_server_is_not_kubernetes() {
 async fn a_closed_or_missing_cluster_info() {
     let world = World::new();
     for (code, reason, id) in [
-        (403, "Forbidden", "forbidden"),
-        (401, "Unauthorized", "forbidden"),
+        (403, "Forbidden", "discovery-closed"),
+        (401, "Unauthorized", "discovery-closed"),
         (404, "NotFound", "cluster-info-missing"),
     ] {
         let reply = move |_| Reply::Json(code, status(code, reason));

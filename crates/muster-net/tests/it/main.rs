@@ -5,5 +5,7 @@
 mod client;
 mod discovery;
 mod enrolment;
+mod etcd;
+mod introduction;
 mod server;
 mod world;

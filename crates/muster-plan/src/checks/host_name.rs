@@ -3,10 +3,27 @@
 use super::Situation;
 use crate::Finding;
 
+/// The longest name that Kubernetes calls qualified: static pods carry it in labels.
+const LONGEST: usize = 63;
+
 pub(super) fn check(situation: &Situation<'_>, findings: &mut Vec<Finding>) {
     let name = situation.request.node_name.as_str();
-    let is_own = name == situation.facts.hostname.to_lowercase();
-    if is_own && situation.facts.hostname_resolves == Some(false) {
+    if name.len() > LONGEST {
+        findings.push(Finding::warning(
+            "Hostname",
+            format!(
+                "invalid node name format \"{name}\": name part must be no more than 63 characters"
+            ),
+            "Give a shorter name with --node-name.",
+        ));
+    }
+    let facts = situation.facts;
+    let resolves = if name == facts.hostname.to_lowercase() {
+        facts.hostname_resolves
+    } else {
+        facts.node_name_resolves
+    };
+    if resolves == Some(false) && !situation.is_hollow() {
         findings.push(Finding::warning(
             "Hostname",
             format!("hostname \"{name}\" could not be reached"),

@@ -37,10 +37,10 @@ pub(super) fn check(
     if (k_major, k_minor) > (c_major, c_minor) {
         findings.push(Finding::error(
             "KubeletVersion",
-            format!("kubelet {kubelet} is newer than the API server {cluster}"),
+            format!("the kubelet version is higher than the control plane version. This is not a supported version skew and may lead to a malfunctional cluster. Kubelet version: \"{kubelet}\" Control plane version: \"{}\"", cluster.trim_start_matches('v')),
             range,
         ));
-    } else if k_major != c_major || c_minor - k_minor > KUBERNETES_MINOR_SKEW {
+    } else if k_major != c_major || c_minor.saturating_sub(k_minor) > KUBERNETES_MINOR_SKEW {
         findings.push(Finding::error(
             "KubeletVersion",
             format!("kubelet {kubelet} is more than {KUBERNETES_MINOR_SKEW} minors older than the API server {cluster}"),
@@ -49,7 +49,7 @@ pub(super) fn check(
     }
 }
 
-fn minor(version: &str) -> Option<(u32, u32)> {
+pub(super) fn minor(version: &str) -> Option<(u32, u32)> {
     let mut numbers = version.trim_start_matches('v').split(['.', '-', '+']);
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }

@@ -1,27 +1,41 @@
-//! The preflight checks of a worker: one file for each family, one list that says which exist.
+//! The preflight checks of a node: one file for each family, one list that says which exist.
 //!
-//! A check looks at facts and the request and at nothing else. Names and severities are kubeadm 1.36's; checks of
-//! our own have names of the same style.
+//! A check looks at facts and the request and at nothing else. Names, severities and, where kubeadm 1.36 has the check,
+//! words are kubeadm's; checks of our own have names of the same style.
 
+mod catalogue;
+mod cgroup_driver;
 mod cgroups;
+mod cluster;
 mod container_runtime;
+mod control_plane;
 mod disk_space;
 mod file_available;
 mod file_existing;
 mod host_name;
 mod http_proxy;
 mod ip_forward;
+mod kernel_settings;
 mod kubelet_service;
 mod kubelet_version;
+mod leftovers;
 mod live_mounts;
+mod network;
 mod ports;
 mod privileged_user;
+mod surroundings;
 mod swap;
 mod system;
 
+use muster_identity::Host;
+
 use crate::{ClusterAnswers, Facts, Finding, JoinRequest, Runtime};
 
+pub use catalogue::{CATALOGUE, CheckEntry, Level};
+pub use cluster::{ApiSight, NodeOfCluster};
+pub use control_plane::{ControlPlane, image_findings};
 pub use kubelet_version::KUBERNETES_MINOR_SKEW;
+pub use system::kernel_options;
 
 /// What a check looks at.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +44,8 @@ pub struct Situation<'a> {
     pub facts: &'a Facts,
     /// What is asked for.
     pub request: &'a JoinRequest,
+    /// The port of the API server that this node will run; `None` for a worker.
+    pub bind_port: Option<u16>,
 }
 
 impl Situation<'_> {
@@ -42,11 +58,16 @@ impl Situation<'_> {
     fn has_machine(&self) -> bool {
         self.request.root.is_machine()
     }
+
+    /// The cluster is entered by an IPv6 address.
+    fn is_v6(&self) -> bool {
+        matches!(self.request.endpoint.host(), Host::Ip(ip) if ip.is_ipv6())
+    }
 }
 
 type Check = fn(&Situation<'_>, &mut Vec<Finding>);
 
-/// Every check, in the order in which findings are shown.
+/// Every check of a worker, in the order in which findings are shown: kubeadm's order, then ours.
 const CHECKS: &[Check] = &[
     privileged_user::check,
     file_available::check,
@@ -60,22 +81,57 @@ const CHECKS: &[Check] = &[
     ports::check,
     http_proxy::check,
     ip_forward::check,
+    surroundings::check,
+    kernel_settings::check,
+    network::check,
     disk_space::check,
     live_mounts::check,
+    leftovers::check,
 ];
 
-/// Runs every check that needs only the machine. Ignored errors come out as warnings.
-#[must_use]
-pub fn preflight(facts: &Facts, request: &JoinRequest) -> Vec<Finding> {
-    let situation = Situation { facts, request };
-    let mut findings = Vec::new();
-    for check in CHECKS {
-        check(&situation, &mut findings);
-    }
+fn ignoring(request: &JoinRequest, findings: Vec<Finding>) -> Vec<Finding> {
+    let findings = findings.into_iter();
     findings
-        .into_iter()
         .map(|finding| request.ignore.apply(finding))
         .collect()
+}
+
+fn common(situation: &Situation<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for check in CHECKS {
+        check(situation, &mut findings);
+    }
+    findings
+}
+
+/// Runs every check of a worker that needs only the machine. Ignored errors come out as warnings.
+#[must_use]
+pub fn preflight(facts: &Facts, request: &JoinRequest) -> Vec<Finding> {
+    let situation = Situation {
+        facts,
+        request,
+        bind_port: request.control_plane.as_ref().map(|plane| plane.bind_port),
+    };
+    ignoring(request, common(&situation))
+}
+
+/// Runs every check of a control-plane node: those of a worker first. With the cluster's answers also the one that
+/// needs its version.
+#[must_use]
+pub fn preflight_control_plane(
+    facts: &Facts,
+    request: &JoinRequest,
+    plane: &ControlPlane,
+    answers: Option<&ClusterAnswers>,
+) -> Vec<Finding> {
+    let situation = Situation {
+        facts,
+        request,
+        bind_port: Some(plane.bind_port),
+    };
+    let mut findings = common(&situation);
+    control_plane::check(&situation, plane, answers, &mut findings);
+    ignoring(request, findings)
 }
 
 /// Runs the checks that also need the cluster's answers.
@@ -85,12 +141,38 @@ pub fn preflight_with_cluster(
     request: &JoinRequest,
     answers: &ClusterAnswers,
 ) -> Vec<Finding> {
+    let situation = Situation {
+        facts,
+        request,
+        bind_port: None,
+    };
     let mut findings = Vec::new();
-    kubelet_version::check(&Situation { facts, request }, answers, &mut findings);
-    findings
-        .into_iter()
-        .map(|finding| request.ignore.apply(finding))
-        .collect()
+    kubelet_version::check(&situation, answers, &mut findings);
+    cgroup_driver::check(&situation, answers, &mut findings);
+    ignoring(request, findings)
+}
+
+/// Runs the checks over what was seen of the API server from this machine.
+#[must_use]
+pub fn preflight_sight(request: &JoinRequest, api: &ApiSight) -> Vec<Finding> {
+    ignoring(request, cluster::sight(api, &request.endpoint.to_string()))
+}
+
+/// Runs the checks over the cluster's Nodes, for whoever may list them.
+#[must_use]
+pub fn preflight_among(
+    facts: &Facts,
+    request: &JoinRequest,
+    nodes: &[NodeOfCluster],
+) -> Vec<Finding> {
+    let situation = Situation {
+        facts,
+        request,
+        bind_port: None,
+    };
+    let mut findings = Vec::new();
+    cluster::nodes(&situation, nodes, &mut findings);
+    ignoring(request, findings)
 }
 
 #[cfg(test)]

@@ -9,7 +9,10 @@ pub(super) fn check(situation: &Situation<'_>, findings: &mut Vec<Finding>) {
     }
     findings.push(Finding::warning(
         "Swap",
-        format!("swap is on ({})", situation.facts.swap.join(", ")),
-        "Switch it off with `swapoff -a`, or set failSwapOn and memorySwap in the kubelet's configuration.",
+        "swap is supported for cgroup v2 only. The kubelet must be properly configured to use swap. Please refer to https://kubernetes.io/docs/concepts/architecture/nodes/#swap-memory, or disable swap on the node",
+        format!(
+            "In use: {}. Switch it off with `muster preflight --fix` or `swapoff -a`, or set failSwapOn and memorySwap in the kubelet's configuration.",
+            situation.facts.swap.join(", ")
+        ),
     ));
 }

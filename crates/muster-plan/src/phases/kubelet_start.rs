@@ -2,6 +2,7 @@
 
 use super::{Ingredients, Phase, Steps};
 use crate::flags_env::kubelet_flags;
+use crate::plan::BUILT_IN_FLAGS;
 use crate::{
     Kubelet, Runtime, Step, flags_env, instance_config, kubelet_conf, muster_kubelet_unit, paths,
 };
@@ -91,7 +92,13 @@ fn configuration(ingredients: &Ingredients<'_>, steps: &mut Steps) {
     );
     let name = request.node_name.as_str();
     let name = (name != facts.hostname).then_some(name);
-    let flags = flags_env(name, &request.labels, &request.taints, &request.extra_args);
+    let flags = flags_env(
+        name,
+        request.node_ip_argument(answers).as_deref(),
+        &request.labels,
+        &request.taints,
+        &request.extra_args,
+    );
     write(
         "write-flags-env",
         kubelet_dir,
@@ -100,7 +107,12 @@ fn configuration(ingredients: &Ingredients<'_>, steps: &mut Steps) {
         flags,
     );
     let client = request.root.real(paths::KUBELET_CLIENT_CURRENT);
-    let conf = kubelet_conf(&answers.server, &answers.ca_pem, &client);
+    let conf = kubelet_conf(
+        &answers.server,
+        answers.tls_server_name.as_deref(),
+        &answers.ca_pem,
+        &client,
+    );
     write(
         "write-kubelet-conf",
         &["make-kubernetes-dir"],
@@ -122,6 +134,9 @@ const BEFORE_START: &[&str] = &[
 
 fn start(ingredients: &Ingredients<'_>, steps: &mut Steps) {
     let mut before = BEFORE_START.to_vec();
+    if ingredients.answers.certified {
+        before.retain(|id| *id != "discard-key");
+    }
     if steps
         .0
         .iter()
@@ -153,14 +168,15 @@ fn start(ingredients: &Ingredients<'_>, steps: &mut Steps) {
             unit
         }
     };
+    let start = Step::StartService { unit: unit.clone() };
+    steps.add(PHASE, "start-kubelet", &before, start);
+    // For the next boot only, and so no reason to keep the kubelet waiting now.
     steps.add(
         PHASE,
         "enable-kubelet",
         &before,
-        Step::EnableService { unit: unit.clone() },
+        Step::EnableService { unit },
     );
-    before.push("enable-kubelet");
-    steps.add(PHASE, "start-kubelet", &before, Step::StartService { unit });
 }
 
 fn supervise(ingredients: &Ingredients<'_>, steps: &mut Steps, mut before: Vec<&str>) {
@@ -213,12 +229,19 @@ fn built_in_argv(ingredients: &Ingredients<'_>) -> Vec<String> {
             argv.push(request.cri_endpoint(ingredients.facts));
         }
     }
+    let known: Vec<(String, String)> = request
+        .extra_args
+        .iter()
+        .filter(|(name, _)| BUILT_IN_FLAGS.contains(&name.as_str()))
+        .cloned()
+        .collect();
     // Taints stand in its configuration file; there is no field for labels.
     argv.extend(kubelet_flags(
         None,
+        request.node_ip_argument(ingredients.answers).as_deref(),
         &request.labels,
         &[],
-        &request.extra_args,
+        &known,
     ));
     argv
 }

@@ -1,7 +1,8 @@
-//! The phases of a worker's join and the steps each contributes, in the order of travel.
+//! The phases of a join and the steps each contributes, in the order of travel.
 //!
 //! Preflight and discovery change nothing and so have no steps; they are named here because people see them.
 
+mod control_plane;
 mod kubelet_start;
 mod tls_bootstrap;
 mod wait;
@@ -9,6 +10,9 @@ mod wait;
 use serde::{Deserialize, Serialize};
 
 use crate::{ClusterAnswers, Facts, JoinRequest, Kubelet, PlanError, PlannedStep, Step};
+
+pub(crate) use control_plane::Plane;
+pub use control_plane::TURN;
 
 /// A phase, as shown to people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -26,8 +30,20 @@ pub enum Phase {
     KubeletWait,
     /// The Node object.
     NodeWait,
+    /// A control-plane node's certificates and kubeconfigs.
+    ControlPlanePrepare,
+    /// A control-plane node's place among the etcds.
+    EtcdJoin,
+    /// A control-plane node's static pods.
+    ControlPlane,
+    /// A control-plane node's labels and taints.
+    MarkControlPlane,
+    /// A control-plane node's health.
+    WaitControlPlane,
     /// Taking a join back.
     Reset,
+    /// Mending what the checks found.
+    Repair,
 }
 
 impl Phase {
@@ -41,7 +57,13 @@ impl Phase {
             Self::KubeletStart => "kubelet-start",
             Self::KubeletWait => "kubelet-wait",
             Self::NodeWait => "node-wait",
+            Self::ControlPlanePrepare => "control-plane-prepare",
+            Self::EtcdJoin => "etcd-join",
+            Self::ControlPlane => "control-plane",
+            Self::MarkControlPlane => "mark-control-plane",
+            Self::WaitControlPlane => "wait-control-plane",
             Self::Reset => "reset",
+            Self::Repair => "repair",
         }
     }
 }
@@ -59,6 +81,7 @@ pub(crate) struct Ingredients<'a> {
     pub(crate) answers: &'a ClusterAnswers,
     pub(crate) kubelet: Kubelet,
     pub(crate) kubelet_config: String,
+    pub(crate) plane: Option<Plane<'a>>,
 }
 
 /// Collects steps in order.
@@ -77,11 +100,35 @@ impl Steps {
     }
 }
 
-/// All steps of a worker's join.
+impl Steps {
+    /// Brings the steps into the order in which they are carried out: each time the first that stands on nothing
+    /// undone. Steps that stand on each other in a circle stay at the end; the definition refuses them.
+    fn sort_by_travel(&mut self) {
+        let mut waiting = std::mem::take(&mut self.0);
+        while let Some(at) = waiting.iter().position(|step| {
+            let done = |id: &String| self.0.iter().any(|done| done.id == *id);
+            step.after.iter().all(done)
+        }) {
+            self.0.push(waiting.remove(at));
+        }
+        self.0.append(&mut waiting);
+    }
+}
+
+/// All steps of a join.
 pub(crate) fn join(ingredients: &Ingredients<'_>) -> Result<Vec<PlannedStep>, PlanError> {
     let mut steps = Steps::default();
+    // What is wrong with the shared certificates is found out before anybody asks for a certificate.
+    if let Some(plane) = &ingredients.plane {
+        plane.prepare(&mut steps);
+    }
     tls_bootstrap::contribute(ingredients, &mut steps);
     kubelet_start::contribute(ingredients, &mut steps);
     wait::contribute(ingredients, &mut steps);
+    if let Some(plane) = &ingredients.plane {
+        control_plane::adapt_workers(&mut steps);
+        plane.raise(ingredients, &mut steps)?;
+        steps.sort_by_travel();
+    }
     Ok(steps.0)
 }

@@ -37,6 +37,14 @@ pub(super) fn contribute(ingredients: &Ingredients<'_>, steps: &mut Steps) {
             mode: 0o755,
         },
     );
+    if !ingredients.answers.certified {
+        request_certificate(ingredients, steps);
+    }
+    certificate_files(ingredients, steps);
+}
+
+/// The key is shown to the cluster only once it is on disk.
+fn request_certificate(ingredients: &Ingredients<'_>, steps: &mut Steps) {
     steps.add(
         PHASE,
         "save-key",
@@ -53,15 +61,20 @@ pub(super) fn contribute(ingredients: &Ingredients<'_>, steps: &mut Steps) {
         &["save-key"],
         Step::RequestCertificate { node_name },
     );
-    certificate_files(ingredients, steps);
 }
 
 fn certificate_files(ingredients: &Ingredients<'_>, steps: &mut Steps) {
     let pem = client_pem(ingredients);
+    let certified = ingredients.answers.certified;
+    let after: &[&str] = if certified {
+        &["make-kubelet-pki"]
+    } else {
+        &["request-certificate", "make-kubelet-pki"]
+    };
     steps.add(
         PHASE,
         "save-client-pem",
-        &["request-certificate", "make-kubelet-pki"],
+        after,
         Step::WriteSecret {
             path: pem.clone(),
             secret: SecretName::KubeletClient,
@@ -76,14 +89,16 @@ fn certificate_files(ingredients: &Ingredients<'_>, steps: &mut Steps) {
             target: ingredients.request.root.real(&pem),
         },
     );
-    steps.add(
-        PHASE,
-        "discard-key",
-        &["link-client-pem"],
-        Step::Discard {
-            path: paths::KUBELET_KEY_TMP.into(),
-        },
-    );
+    if !certified {
+        steps.add(
+            PHASE,
+            "discard-key",
+            &["link-client-pem"],
+            Step::Discard {
+                path: paths::KUBELET_KEY_TMP.into(),
+            },
+        );
+    }
 }
 
 /// `kubelet-client-2026-11-21-05-50-05.pem`, as the kubelet's certificate store names it.

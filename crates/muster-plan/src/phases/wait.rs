@@ -27,6 +27,30 @@ pub(super) fn contribute(ingredients: &Ingredients<'_>, steps: &mut Steps) {
             seconds: request.kubelet_seconds,
         },
     );
+    let marked = !request.admin_labels.is_empty() || !request.annotations.is_empty();
+    if marked {
+        // There must be a Node before anything can be put on it.
+        steps.add(
+            Phase::NodeWait,
+            "await-registration",
+            &["await-kubelet"],
+            Step::AwaitNode {
+                node_name: request.node_name.to_string(),
+                until: Wait::Registered,
+                seconds: request.wait_seconds,
+            },
+        );
+        steps.add(
+            Phase::NodeWait,
+            "mark-node",
+            &["await-registration"],
+            Step::MarkNode {
+                node_name: request.node_name.to_string(),
+                admin_labels: request.admin_labels.clone(),
+                annotations: request.annotations.clone(),
+            },
+        );
+    }
     if request.wait != Wait::None {
         steps.add(
             Phase::NodeWait,

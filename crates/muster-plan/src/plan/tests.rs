@@ -9,11 +9,12 @@ use crate::{Runtime, Wait};
 
 fn answers() -> ClusterAnswers {
     ClusterAnswers {
-        server: "https://10.0.0.1:6443".into(),
-        ca_pem: "-----BEGIN CERTIFICATE-----\n".into(),
-        kubelet_config: None,
         version: Some("v1.36.2".into()),
-        now: "2026-11-21T05:50:05Z".parse().unwrap(),
+        ..ClusterAnswers::new(
+            "https://10.0.0.1:6443",
+            "-----BEGIN CERTIFICATE-----\n",
+            "2026-11-21T05:50:05Z".parse().unwrap(),
+        )
     }
 }
 
@@ -49,8 +50,8 @@ fn a_worker_with_a_system_kubelet_gets_the_files_of_a_kubeadm_node() {
             "write-kubelet-conf",
             "claim-node",
             "claim-pods",
-            "enable-kubelet",
             "start-kubelet",
+            "enable-kubelet",
             "await-kubelet",
             "await-node",
         ]

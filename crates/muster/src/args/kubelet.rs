@@ -17,9 +17,9 @@ pub(crate) enum Runtime {
 /// What a node says of itself when it registers.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct NodeFlags {
-    /// The node's address; else the one that packets to the API server leave from
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) node_ip: Option<IpAddr>,
+    /// The node's address, or one of each family; else the one that packets to the API server leave from
+    #[arg(long, value_delimiter = ',', value_name = "ADDRESS")]
+    pub(crate) node_ip: Vec<IpAddr>,
     /// Labels to register with: key=value,…
     #[arg(long, value_delimiter = ',', value_name = "LABELS")]
     pub(crate) node_labels: Vec<String>,

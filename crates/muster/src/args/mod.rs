@@ -2,10 +2,14 @@
 
 pub(crate) mod audit;
 pub(crate) mod bench;
+pub(crate) mod control_plane;
 pub(crate) mod csr;
 pub(crate) mod join;
+pub(crate) mod kubeadm;
 pub(crate) mod kubelet;
 pub(crate) mod playground;
+pub(crate) mod preflight;
+pub(crate) mod reset;
 pub(crate) mod server;
 pub(crate) mod token;
 
@@ -41,12 +45,22 @@ pub(crate) enum Command {
     Server(server::Server),
     /// Join this machine to a cluster
     Join(Box<join::Join>),
+    /// Check this machine without changing it; --fix mends what is safe to mend
+    Preflight(preflight::Preflight),
     /// Undo what a join did to this machine
-    Reset(join::Reset),
+    Reset(reset::Reset),
     /// Run the built-in kubelet, for machines without one
     Kubelet(kubelet::Kubelet),
     /// Create, list and delete bootstrap tokens
     Token(token::Token),
+    /// Print, check and migrate kubeadm's configuration files; list images
+    Config(kubeadm::AsKubeadm),
+    /// Look at, renew and request a control plane's certificates
+    Certs(kubeadm::AsKubeadm),
+    /// Make a kubeconfig for somebody more
+    Kubeconfig(kubeadm::AsKubeadm),
+    /// Single phases of kubeadm's init: tokens and RBAC, configuration, certificates, join lines
+    Init(kubeadm::AsKubeadm),
     /// List certificate requests, approve and deny them
     Csr(csr::Csr),
     /// Join simulated nodes to a cluster and say how long it took

@@ -1,152 +1,258 @@
-//! `muster join` and `muster reset`: this machine into a cluster, and out of it again.
+//! `muster join`: this machine into a cluster.
 
-use crate::args::join::{Join, KubeletChoice, Reset, Wait};
+use crate::args::join::{CourseFlags, Join, KubeletChoice, KubeletFlags, Prefer, Wait};
 use crate::args::kubelet::Runtime;
-use crate::commands::kubelet::labels;
 use crate::exit::Failure;
 use crate::narration;
 use crate::printer::{Output, Printer};
 use crate::progress::Ticker;
-use crate::{handshake_failure, signals};
+use crate::signals;
+use crate::way_in::{WayIn, is_administrator};
 use jiff::SignedDuration;
-use muster_fleet::{
-    Credential, Event, EventSink, JoinError, JoinOptions, Joined, ResetOptions, ResetOutcome,
-};
-use muster_handshake::HandshakeError;
-use muster_handshake::discovery::{EndpointChoice, Trusting};
+use muster_fleet::{Credential, Event, EventSink, JoinError, JoinOptions, Joined};
+use muster_handshake::EndpointChoice;
 use muster_host::{Host, LocalHost};
-use muster_identity::{BootstrapToken, CaPin, Endpoint, GoDuration, NodeName};
+use muster_identity::{GoDuration, NodeName, Secret};
+use muster_kubeadm::patches::Patches;
 use muster_plan::paths::Root;
-use muster_plan::{IgnoreSet, JoinRequest, KubeletPreference, Taint};
-use std::fmt::Write as _;
+use muster_plan::{
+    IgnoreSet, JoinRequest, KubeletPreference, NodeIp, Taint, label_command, may_node_set,
+    parse_annotations, parse_labels,
+};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// Port of the API server, unless another one is named.
-const API_PORT: u16 = 6443;
+/// Largest patch file that is read, in bytes; a larger one is told as such.
+const LARGEST_PATCH: u64 = (1 << 20) + 1;
 
 /// Carries out `muster join`.
 pub(crate) async fn run(join: Join, printer: Printer) -> Result<(), Failure> {
-    let dry_run = join.dry_run;
-    let options = options(&join)?;
-    let host = local_host(&join.root);
+    let options = options(&join).await?;
+    let CourseFlags { dry_run, root, .. } = &join.course;
+    let host = local_host(root);
     let ticker = Ticker::new(printer);
     let joined = muster_fleet::join(&options, host, &sink(printer, &ticker)).await;
     ticker.end();
     let joined = joined.map_err(|error| join_failure(&error))?;
     if printer.output() == Output::Text && (joined.already || !dry_run) {
-        printer.text(closing_words(&joined, &join.root));
+        printer.text(closing_words(&joined, root));
     }
     Ok(())
 }
 
-/// Everything that can be wrong with the flags is told here, before anybody is asked anything.
-fn options(join: &Join) -> Result<JoinOptions, Failure> {
-    let endpoint = Endpoint::parse_with_default_port(&join.endpoint, API_PORT)
-        .map_err(|error| Failure::usage("the endpoint cannot be used").because(&error))?;
-    let token = token(join)?;
-    let seconds = seconds(&join.timeout)?;
+/// Everything that can be wrong with the flags is told here, before the cluster is asked anything.
+async fn options(join: &Join) -> Result<JoinOptions, Failure> {
+    let course = &join.course;
+    let seconds = seconds("--timeout", &course.timeout)?;
+    let credential = way_in(join, seconds)?.resolve().await?;
+    let node_name = node_name(join, &credential)?;
+    let admin = is_administrator(join.credential.kubeconfig.as_deref(), &credential);
+    let (labels, admin_labels) = labels(join, &node_name, admin)?;
+    let ignore = IgnoreSet::parse(course.ignore_preflight_errors.iter().map(String::as_str))
+        .map_err(|error| {
+            Failure::usage("--ignore-preflight-errors cannot be used").because(&error)
+        })?;
+    let wrong = |flag: &str, error: &(dyn std::error::Error + 'static)| {
+        Failure::usage(format!("{flag} cannot be used")).because(error)
+    };
     let taints: Result<Vec<Taint>, _> = join
         .node
         .register_with_taints
         .iter()
         .map(|text| Taint::parse(text))
         .collect();
-    let ignore = IgnoreSet::parse(join.ignore_preflight_errors.iter().map(String::as_str))
-        .map_err(|error| {
-            Failure::usage("--ignore-preflight-errors cannot be used").because(&error)
-        })?;
-    let node_ip = join
-        .node
-        .node_ip
-        .map(|address| ("node-ip".to_owned(), address.to_string()));
+    let taints = taints.map_err(|error| wrong("--register-with-taints", &error))?;
+    let certificate_key = join.plane.key()?;
     let request = JoinRequest {
-        endpoint,
-        node_name: node_name(join)?,
-        root: Root::new(&join.root.to_string_lossy()),
-        kubelet: match join.kubelet {
-            KubeletChoice::Auto => KubeletPreference::Auto,
-            KubeletChoice::System => KubeletPreference::System,
-            KubeletChoice::Builtin => KubeletPreference::BuiltIn,
-        },
+        control_plane: join.plane.request(certificate_key.is_some(), &taints),
+        root: Root::new(&course.root.to_string_lossy()),
+        kubelet: kubelet(join.kubelet.kubelet),
         executable: executable()?,
-        runtime: match join.runtime {
-            Runtime::Hollow => muster_plan::Runtime::Hollow,
-            Runtime::Cri => muster_plan::Runtime::Cri {
-                endpoint: join.cri_socket.clone().map(as_url),
-            },
-        },
-        wait: match join.wait {
+        runtime: runtime(&join.kubelet),
+        wait: match course.wait {
             Wait::Registered => muster_plan::Wait::Registered,
             Wait::Ready => muster_plan::Wait::Ready,
             Wait::None => muster_plan::Wait::None,
         },
         wait_seconds: seconds,
         kubelet_seconds: seconds,
-        labels: labels(&join.node.node_labels)?.into_iter().collect(),
-        taints: taints.map_err(|error| {
-            Failure::usage("--register-with-taints cannot be used").because(&error)
-        })?,
-        extra_args: node_ip.into_iter().collect(),
-        healthz_port: None,
-        kubelet_port: None,
+        labels,
+        admin_labels,
+        annotations: parse_annotations(&join.node.node_annotations)
+            .map_err(|error| wrong("--node-annotation", &error))?,
+        taints,
+        extra_args: arguments(&join.kubelet.kubelet_args)?,
+        node_ip: node_ip(&join.node.node_ip)?,
+        cluster_dns: join.kubelet.cluster_dns.clone(),
+        cluster_domain: join.kubelet.cluster_domain.clone(),
+        patches: match &join.kubelet.patches {
+            Some(folder) => patches_in(folder)?,
+            None => Patches::default(),
+        },
         ignore,
-    };
-    let credential = Credential {
-        endpoint: request.endpoint.clone(),
-        token,
-        tls_bootstrap_token: None,
-        trusting: trusting(join)?,
-        choice: EndpointChoice::Typed,
-        // What is wrong is told at once; a person or a script decides whether to try again.
-        patience: SignedDuration::ZERO,
-        approval_limit: SignedDuration::from_secs(i64::from(seconds)),
+        ..JoinRequest::new(credential.endpoint().clone(), node_name)
     };
     Ok(JoinOptions {
         request,
         credential,
         cancel: cancelled_by_signal(),
-        dry_run: join.dry_run,
-        keep_on_failure: join.keep_on_failure,
+        dry_run: course.dry_run,
+        keep_on_failure: course.keep_on_failure,
         entropy: crate::entropy::fill,
+        certificate_key,
     })
 }
 
-fn token(join: &Join) -> Result<BootstrapToken, Failure> {
-    let text = match (&join.token, &join.token_file) {
-        (Some(text), _) if text == "-" => crate::entropy::line_of_standard_input()?,
-        (Some(text), _) => text.clone(),
-        (None, Some(path)) => crate::entropy::first_line_of(path)?,
-        (None, None) => {
-            return Err(Failure::usage("a join needs a token").cure(
-                "give it with --token TOKEN, --token-file FILE, in $MUSTER_TOKEN, or as --token - on standard input",
-            ));
-        }
+fn way_in(join: &Join, approval_seconds: u32) -> Result<WayIn, Failure> {
+    let flags = &join.credential;
+    let token = match (&flags.token, &flags.token_file) {
+        (Some(text), _) if text == "-" => Some(crate::entropy::line_of_standard_input()?),
+        (Some(text), _) => Some(text.clone()),
+        (None, Some(path)) => Some(crate::entropy::first_line_of(path)?),
+        (None, None) => None,
     };
-    BootstrapToken::parse(text.trim())
-        .map_err(|error| handshake_failure(&HandshakeError::from(error)))
+    let admin_conf = join.plane.admin_conf(&join.course.root);
+    let kubeconfig = flags.kubeconfig.clone().or(admin_conf);
+    // An administrator's kubeconfig needs no token, also when one happens to be in the environment.
+    let token = token.filter(|_| kubeconfig.is_none());
+    let patience = seconds("--discovery-timeout", &flags.discovery_timeout)?;
+    Ok(WayIn {
+        endpoint: join.endpoint.clone(),
+        token: token.map(Secret::new),
+        discovery_token: flags.discovery_token.clone().map(Secret::new),
+        tls_bootstrap_token: flags.tls_bootstrap_token.clone().map(Secret::new),
+        pins: flags.pins.clone(),
+        unsafe_skip_ca_verification: flags.unsafe_skip_ca_verification,
+        discovery_file: flags.discovery_file.clone(),
+        certificate_authority: flags.certificate_authority.clone(),
+        kubeconfig,
+        choice: match flags.prefer_endpoint {
+            Prefer::Typed => EndpointChoice::TypedOrAdvertised,
+            Prefer::Advertised => EndpointChoice::Advertised,
+        },
+        patience: SignedDuration::from_secs(i64::from(patience)),
+        approval_limit: SignedDuration::from_secs(i64::from(approval_seconds)),
+    })
 }
 
-fn trusting(join: &Join) -> Result<Trusting, Failure> {
-    let pins: Result<Vec<CaPin>, _> = join.pins.iter().map(|text| CaPin::parse(text)).collect();
-    let pins = pins.map_err(|error| handshake_failure(&HandshakeError::from(error)))?;
-    match (pins.is_empty(), join.unsafe_skip_ca_verification) {
-        (false, _) => Ok(Trusting::Pins(pins)),
-        (true, true) => Ok(Trusting::WhoeverKnowsTheToken),
-        (true, false) => Err(Failure::usage("a join needs to know whom to trust").cure(
-            "pin the CA with --discovery-token-ca-cert-hash sha256:…; \
-             `muster token create --print-join-command` prints the whole line",
-        )),
+type Labels = Vec<(String, String)>;
+
+/// The labels that the node gives itself, and those that an administrator gives it.
+fn labels(join: &Join, node: &NodeName, admin: bool) -> Result<(Labels, Labels), Failure> {
+    let all = parse_labels(&join.node.node_labels)
+        .map_err(|error| Failure::usage("--node-labels cannot be used").because(&error))?;
+    let (own, restricted): (Labels, Labels) =
+        all.into_iter().partition(|(key, _)| may_node_set(key));
+    if restricted.is_empty() || admin {
+        return Ok((own, restricted));
+    }
+    let keys: Vec<&str> = restricted.iter().map(|(key, _)| key.as_str()).collect();
+    Err(Failure::usage(format!(
+        "a node may not give itself the label {} (NodeRestriction)",
+        keys.join(", ")
+    ))
+    .cure("join without it, then as an administrator:")
+    .cure(format!("  {}", label_command(node.as_str(), &restricted)))
+    .cure("or join with --kubeconfig FILE of an administrator, who sets it"))
+}
+
+fn node_ip(texts: &[String]) -> Result<NodeIp, Failure> {
+    let wrong = |what: &str| Err(Failure::usage(format!("--node-ip: {what}")));
+    match texts {
+        [] => return Ok(NodeIp::Unsaid),
+        [one] if one == "auto" => return Ok(NodeIp::ByRoute),
+        _ => {}
+    }
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    for text in texts {
+        match text.trim().parse() {
+            Ok(address) => addresses.push(address),
+            Err(_) => return wrong(&format!("{text:?} is neither an IP address nor `auto`")),
+        }
+    }
+    match addresses.as_slice() {
+        [_] => Ok(NodeIp::Given(addresses)),
+        [a, b] if a.is_ipv4() != b.is_ipv4() => Ok(NodeIp::Given(addresses)),
+        [_, _] => wrong("two addresses are one of each family"),
+        _ => wrong("there are at most two addresses, one of each family"),
     }
 }
 
-fn node_name(join: &Join) -> Result<NodeName, Failure> {
+/// `name=value`, with or without dashes before the name.
+fn arguments(texts: &[String]) -> Result<Vec<(String, String)>, Failure> {
+    let pair = |text: &String| {
+        let (name, value) = text.trim_start_matches('-').split_once('=')?;
+        (!name.is_empty()).then(|| (name.to_owned(), value.to_owned()))
+    };
+    texts
+        .iter()
+        .map(|text| {
+            pair(text).ok_or_else(|| {
+                Failure::usage(format!(
+                    "--kubelet-arg: {text:?} is not of the form name=value"
+                ))
+            })
+        })
+        .collect()
+}
+
+/// The patches in a directory; what lies below it in further directories is not read.
+pub(crate) fn patches_in(folder: &Path) -> Result<Patches, Failure> {
+    let wrong = |error: &(dyn std::error::Error + 'static)| {
+        Failure::usage(format!(
+            "the patches in {} cannot be used",
+            folder.display()
+        ))
+        .because(error)
+    };
+    let mut files = Vec::new();
+    let entries = std::fs::read_dir(folder).map_err(|error| wrong(&error))?;
+    for entry in entries {
+        let entry = entry.map_err(|error| wrong(&error))?;
+        let is_file = std::fs::metadata(entry.path()).is_ok_and(|found| found.is_file());
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        if is_file {
+            let mut content = Vec::new();
+            let file = std::fs::File::open(entry.path()).map_err(|error| wrong(&error))?;
+            std::io::Read::read_to_end(&mut std::io::Read::take(file, LARGEST_PATCH), &mut content)
+                .map_err(|error| wrong(&error))?;
+            files.push((name, content));
+        }
+    }
+    Patches::read(files).map_err(|error| wrong(&error))
+}
+
+const fn kubelet(choice: KubeletChoice) -> KubeletPreference {
+    match choice {
+        KubeletChoice::Auto => KubeletPreference::Auto,
+        KubeletChoice::System => KubeletPreference::System,
+        KubeletChoice::Builtin => KubeletPreference::BuiltIn,
+    }
+}
+
+fn runtime(flags: &KubeletFlags) -> muster_plan::Runtime {
+    match flags.runtime {
+        Runtime::Hollow => muster_plan::Runtime::Hollow,
+        Runtime::Cri => muster_plan::Runtime::Cri {
+            endpoint: flags.cri_socket.clone().map(as_url),
+        },
+    }
+}
+
+/// The name that was given, else that of the certificate where the credential is one, else the machine's.
+fn node_name(join: &Join, credential: &Credential) -> Result<NodeName, Failure> {
+    if let (None, Some(name)) = (&join.node.node_name, credential.certified_node()) {
+        return Ok(name);
+    }
     let own = rustix::system::uname()
         .nodename()
         .to_string_lossy()
         .into_owned();
-    let name = join.node_name.as_deref().unwrap_or(&own);
+    let name = join.node.node_name.as_deref().unwrap_or(&own);
     NodeName::parse(name).map_err(|error| {
         Failure::usage("the node's name cannot be used")
             .because(&error)
@@ -161,7 +267,7 @@ fn executable() -> Result<String, Failure> {
     Ok(path.to_string_lossy().into_owned())
 }
 
-fn as_url(socket: String) -> String {
+pub(crate) fn as_url(socket: String) -> String {
     if socket.contains("://") {
         socket
     } else {
@@ -169,14 +275,14 @@ fn as_url(socket: String) -> String {
     }
 }
 
-fn seconds(text: &str) -> Result<u32, Failure> {
+fn seconds(flag: &str, text: &str) -> Result<u32, Failure> {
     let duration = GoDuration::parse(text)
-        .map_err(|error| Failure::usage("--timeout is not a duration").because(&error))?;
+        .map_err(|error| Failure::usage(format!("{flag} is not a duration")).because(&error))?;
     u32::try_from(duration.to_signed_duration().as_secs())
-        .map_err(|_| Failure::usage("--timeout must be between 0s and 136 years"))
+        .map_err(|_| Failure::usage(format!("{flag} must be between 0s and 136 years")))
 }
 
-fn local_host(root: &Path) -> Arc<dyn Host> {
+pub(crate) fn local_host(root: &Path) -> Arc<dyn Host> {
     Arc::new(LocalHost::new(Root::new(&root.to_string_lossy())))
 }
 
@@ -192,7 +298,7 @@ fn cancelled_by_signal() -> CancellationToken {
 }
 
 /// Shows events: as JSON lines, or in words on standard error. The end is told by the exit.
-fn sink(printer: Printer, ticker: &Ticker) -> EventSink {
+pub(crate) fn sink(printer: Printer, ticker: &Ticker) -> EventSink {
     let ticker = ticker.clone();
     EventSink::new(move |event: Event| match (&event, printer.output()) {
         (Event::Failed { .. }, _) => {}
@@ -207,7 +313,7 @@ fn sink(printer: Printer, ticker: &Ticker) -> EventSink {
     })
 }
 
-fn join_failure(error: &JoinError) -> Failure {
+pub(crate) fn join_failure(error: &JoinError) -> Failure {
     let mut failure = Failure::new(error.id(), error.exit_code(), error.message());
     let remedy = error.remedy().unwrap_or_default();
     failure.remedy.extend(remedy.lines().map(str::to_owned));
@@ -230,75 +336,4 @@ fn closing_words(joined: &Joined, root: &Path) -> String {
         "\n{} has joined {}.\n\n  see it:       kubectl get nodes\n  take it back: muster reset{root}\n",
         joined.node_name, joined.server
     )
-}
-
-/// Carries out `muster reset`.
-pub(crate) async fn reset(reset: Reset, printer: Printer) -> Result<(), Failure> {
-    if !reset.force && !reset.dry_run && !confirmed(&reset, printer)? {
-        return Err(Failure::usage("nothing was reset").cure("answer y, or use --force"));
-    }
-    let options = ResetOptions {
-        admin_kubeconfig: reset.kubeconfig.clone(),
-        dry_run: reset.dry_run,
-    };
-    let ticker = Ticker::new(printer);
-    let host = local_host(&reset.root);
-    let outcome = muster_fleet::reset(&options, host, &sink(printer, &ticker)).await;
-    ticker.end();
-    let outcome = outcome.map_err(|error| join_failure(&error))?;
-    if printer.output() == Output::Text {
-        printer.text(after_reset(&outcome));
-    }
-    Ok(())
-}
-
-/// Asks on the terminal, as kubeadm does.
-fn confirmed(reset: &Reset, printer: Printer) -> Result<bool, Failure> {
-    printer.note(format!(
-        "This takes back what a join did below {}. Go on? [y/N]",
-        reset.root.display()
-    ));
-    let answer = crate::entropy::line_of_standard_input()?;
-    Ok(matches!(answer.to_lowercase().as_str(), "y" | "yes"))
-}
-
-fn after_reset(outcome: &ResetOutcome) -> String {
-    let (mut text, left_behind) = match outcome {
-        ResetOutcome::Nothing { left_behind } => (
-            "there is nothing of a join to take back\n".to_owned(),
-            left_behind,
-        ),
-        ResetOutcome::Clean { left_behind } => (
-            if left_behind.is_empty() {
-                "this machine is as it was before the join\n".to_owned()
-            } else {
-                "the join is taken back as far as it goes\n".to_owned()
-            },
-            left_behind,
-        ),
-        ResetOutcome::Planned { undo } => {
-            let mut text = String::from("a reset would\n");
-            let lines = undo
-                .iter()
-                .filter(|line| !line.starts_with("nothing to do"));
-            for (number, line) in lines.enumerate() {
-                let _ = writeln!(text, "  {:2}. {line}", number + 1);
-            }
-            return text;
-        }
-    };
-    for (number, residue) in left_behind.iter().enumerate() {
-        if number == 0 {
-            text.push_str("left for you:\n");
-        }
-        let _ = writeln!(
-            text,
-            "  {:2}. {} ({}): {}",
-            number + 1,
-            residue.what,
-            residue.why,
-            residue.remedy
-        );
-    }
-    text
 }

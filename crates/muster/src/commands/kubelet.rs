@@ -47,7 +47,7 @@ fn options(kubelet: Kubelet) -> Result<KubeletOptions, Failure> {
     let mut options = KubeletOptions {
         runtime: RuntimeChoice::Hollow,
         name: name.map_err(|error| wrong(&error))?,
-        node_ip: kubelet.node.node_ip,
+        node_ip: kubelet.node.node_ip.clone(),
         labels: labels(&kubelet.node.node_labels)?,
         taints: taints.map_err(|error| wrong(&error))?,
         version: muster_machinery::KUBERNETES_VERSION.to_owned(),

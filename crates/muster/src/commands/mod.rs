@@ -6,5 +6,7 @@ pub(crate) mod csr;
 pub(crate) mod join;
 pub(crate) mod kubelet;
 pub(crate) mod playground;
+pub(crate) mod preflight;
+pub(crate) mod reset;
 pub(crate) mod server;
 pub(crate) mod token;

@@ -7,13 +7,16 @@
 
 mod admission;
 mod bench;
+mod control_planes;
 mod crashes;
 mod everyday;
 mod harness;
 mod informers;
 mod joining;
+mod kubeadm_face;
 mod playground;
 mod reference;
 mod refusals;
 mod secrets;
 mod tokens;
+mod ways_in;

@@ -54,3 +54,32 @@ fn no_id_stands_on_the_page_twice_and_no_code_is_empty() {
     }
     assert!(seen.len() > 30);
 }
+
+#[test]
+fn every_check_stands_on_its_page_with_level_and_who_runs_it() {
+    const CHECKS: &str = include_str!("../../../../docs/reference/preflight.md");
+    let begin = CHECKS.find("<!-- checks:begin").unwrap();
+    let end = CHECKS.find("<!-- checks:end").unwrap();
+    let found: Vec<Vec<&str>> = CHECKS[begin..end]
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect())
+        .collect();
+    let expected: Vec<Vec<String>> = muster_plan::checks::CATALOGUE
+        .iter()
+        .map(|check| {
+            let who = if check.control_plane { "control plane" } else { "all" };
+            let kubeadm = if check.kubeadm { "yes" } else { "no" };
+            let cells = [&format!("`{}`", check.name), check.level.word(), who, kubeadm];
+            cells.map(str::to_owned).to_vec()
+        })
+        .collect();
+    let names: Vec<Vec<String>> = found
+        .iter()
+        .map(|row| row[..4].iter().map(|cell| (*cell).to_owned()).collect())
+        .collect();
+    assert_eq!(names, expected);
+    for row in found {
+        assert!(row.len() == 6 && row[4..].iter().all(|cell| cell.len() > 3), "{row:?} says too little");
+    }
+}

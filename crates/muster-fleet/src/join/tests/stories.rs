@@ -408,12 +408,9 @@ async fn a_machine_that_another_tool_has_joined_since_is_left_to_that_tool() {
             .retain(|path, _| !path.starts_with("/var/lib/kubelet/pki/kubelet-client"));
     });
     scene.host.put_file(current, 0o600, b"another's");
-    let outcome = scene.reset().await.unwrap();
-    let left = outcome.left_behind();
-    assert!(
-        left.iter().any(|residue| residue.what == current),
-        "{left:?}"
-    );
+    let error = scene.reset().await.unwrap_err();
+    let remedy = error.remedy().unwrap();
+    assert!(remedy.contains(current), "{remedy}");
     let tree = scene.machine().tree;
     assert!(tree.contains_key("/etc/kubernetes/kubelet.conf"));
     assert!(tree.contains_key(current));

@@ -1,0 +1,350 @@
+//! What a control-plane node has besides a worker's: shared and own certificates, kubeconfigs, a place among the
+//! etcds, static pods, and its marks.
+//!
+//! The order is kubeadm's, but for one thing: no static pod that needs etcd is written before etcd here has a vote, so
+//! that none of them fails and is held back by the kubelet.
+
+use muster_kubeadm::Blueprint;
+use muster_kubeadm::blueprint::{CONTROLLER_MANAGER_PORT, Etcd, SCHEDULER_PORT};
+use muster_kubeadm::kubeconfigs::ControlPlaneConf;
+use muster_kubeadm::manifests::{
+    Circumstances, INITIAL_CLUSTER, StaticPod, etcd_pod, manifest, pod,
+};
+use muster_kubeadm::patches::{Patches, Target};
+use muster_kubeadm::pki::leaves;
+use muster_kubeadm::shared_certs::shared_files;
+use serde_json::Value;
+
+use super::{Ingredients, Phase, Steps};
+use crate::control_plane::ControlPlaneRequest;
+use crate::request::Wait;
+use crate::step::{ComponentHealth, Step};
+use crate::{PlanError, SecretName, paths};
+
+/// The Lease that one joining control-plane node at a time holds.
+pub const TURN: &str = "muster-control-plane-join";
+
+/// A control-plane node in the making.
+pub(crate) struct Plane<'a> {
+    pub(crate) request: &'a ControlPlaneRequest,
+    pub(crate) patches: &'a Patches,
+    pub(crate) blueprint: Blueprint,
+    /// The cluster's authority has its key elsewhere.
+    pub(crate) external_ca: bool,
+}
+
+impl Plane<'_> {
+    /// Certificates and kubeconfigs: all that can be made before anything runs.
+    pub(super) fn prepare(&self, steps: &mut Steps) {
+        const PHASE: Phase = Phase::ControlPlanePrepare;
+        let cluster = &self.blueprint.cluster;
+        // The journal needs no passwords of proxies.
+        let mut blueprint = self.blueprint.clone();
+        blueprint.node.proxies.clear();
+        steps.add(
+            PHASE,
+            "prepare-control-plane",
+            &[],
+            Step::PrepareControlPlane {
+                blueprint: Box::new(blueprint),
+                fetch: self.request.has_certificate_key,
+            },
+        );
+        let pki: &[&str] = &["make-pki-dir", "prepare-control-plane"];
+        let made = |path: String, mode: u32| Step::MakeDir { path, mode };
+        let mut dirs = pki.to_vec();
+        if cluster.certificates_dir.trim_end_matches('/') != paths::PKI_DIR {
+            let dir = made(cluster.certificates_dir.clone(), 0o755);
+            steps.add(PHASE, "make-certificates-dir", pki, dir);
+            dirs.push("make-certificates-dir");
+        }
+        if cluster.is_stacked() {
+            let dir = made(cluster.certificate_path("etcd"), 0o755);
+            steps.add(PHASE, "make-etcd-certificates-dir", &dirs, dir);
+            dirs.push("make-etcd-certificates-dir");
+        }
+        let dirs = dirs.as_slice();
+        if self.request.has_certificate_key {
+            for shared in shared_files(cluster)
+                .into_iter()
+                .filter(|shared| !shared.path.is_empty())
+            {
+                let mode = if shared.file.is_key() { 0o600 } else { 0o644 };
+                let step = Step::WriteMade {
+                    path: shared.path,
+                    mode,
+                    secret: SecretName::Shared(shared.file),
+                };
+                steps.add(PHASE, &format!("share-{}", shared.file.name()), dirs, step);
+            }
+        }
+        self.own_certificates(dirs, steps);
+        if let Etcd::Local(etcd) = &cluster.etcd {
+            let claim = Step::ClaimDir {
+                path: etcd.data_dir.clone(),
+                mode: 0o700,
+            };
+            steps.add(PHASE, "claim-etcd-data", &["prepare-control-plane"], claim);
+        }
+    }
+
+    fn own_certificates(&self, dirs: &[&str], steps: &mut Steps) {
+        const PHASE: Phase = Phase::ControlPlanePrepare;
+        let cluster = &self.blueprint.cluster;
+        for leaf in leaves(cluster) {
+            let (key, certificate) = (
+                format!("key-{}", leaf.name()),
+                format!("certificate-{}", leaf.name()),
+            );
+            let path =
+                |suffix: &str| cluster.certificate_path(&format!("{}.{suffix}", leaf.base_name()));
+            let step = |path, mode, secret| Step::WriteMade { path, mode, secret };
+            steps.add(
+                PHASE,
+                &key,
+                dirs,
+                step(path("key"), 0o600, SecretName::LeafKey(leaf)),
+            );
+            steps.add(
+                PHASE,
+                &certificate,
+                &[&key],
+                step(path("crt"), 0o644, SecretName::Leaf(leaf)),
+            );
+        }
+        for conf in ControlPlaneConf::OF_A_JOIN {
+            let step = Step::WriteMade {
+                path: format!("{}/{}", paths::KUBERNETES_DIR, conf.file_name()),
+                mode: 0o600,
+                secret: SecretName::Conf(conf),
+            };
+            steps.add(PHASE, &conf_id(conf), dirs, step);
+        }
+    }
+
+    /// Everything after the kubelet is up.
+    pub(super) fn raise(
+        &self,
+        ingredients: &Ingredients<'_>,
+        steps: &mut Steps,
+    ) -> Result<(), PlanError> {
+        let pods = ["await-kubelet", "make-manifests-dir"];
+        let mut after: Vec<&str> = pods.into();
+        if self.blueprint.cluster.is_stacked() {
+            self.join_etcd(steps)?;
+            after.push("release-turn");
+        }
+        for component in [
+            StaticPod::ApiServer,
+            StaticPod::ControllerManager,
+            StaticPod::Scheduler,
+        ] {
+            let circumstances = Circumstances {
+                external_ca: self.external_ca,
+            };
+            let object = pod(component, &self.blueprint, circumstances);
+            let content = self.patched(component, object)?;
+            let step = Step::WriteFile {
+                path: component.path(),
+                mode: 0o600,
+                content,
+            };
+            steps.add(
+                Phase::ControlPlane,
+                &format!("pod-{}", component.name()),
+                &after,
+                step,
+            );
+        }
+        let seconds = self.request.component_seconds;
+        let api = ComponentHealth {
+            name: StaticPod::ApiServer.name().to_owned(),
+            url: format!("{}/livez", self.blueprint.node.url()),
+            verified: true,
+        };
+        steps.add(
+            Phase::WaitControlPlane,
+            "await-api-server",
+            &["pod-kube-apiserver"],
+            Step::AwaitComponents {
+                components: vec![api],
+                seconds,
+            },
+        );
+        self.mark(ingredients, steps);
+        Ok(())
+    }
+
+    fn join_etcd(&self, steps: &mut Steps) -> Result<(), PlanError> {
+        const PHASE: Phase = Phase::EtcdJoin;
+        let node = &self.blueprint.node;
+        let (name, peer_url) = (node.name.clone(), node.etcd_peer_url());
+        let seconds = self.request.etcd_seconds;
+        let turn = || (TURN.to_owned(), name.clone());
+        let (lease, holder) = turn();
+        let before: &[&str] = &["await-kubelet", "conf-admin", "claim-etcd-data"];
+        steps.add(PHASE, "take-turn", before, Step::TakeTurn { lease, holder });
+        let wait = |peer_url| Step::AwaitEtcd { peer_url, seconds };
+        steps.add(PHASE, "await-etcd", &["take-turn"], wait(None));
+        let template = self.patched(
+            StaticPod::Etcd,
+            etcd_pod(&self.blueprint, Some(INITIAL_CLUSTER)),
+        )?;
+        steps.add(
+            PHASE,
+            "add-etcd-learner",
+            &["await-etcd"],
+            Step::AddEtcdLearner {
+                name: name.clone(),
+                peer_url: peer_url.clone(),
+                template,
+                seconds,
+            },
+        );
+        steps.add(
+            PHASE,
+            "pod-etcd",
+            &["add-etcd-learner", "make-manifests-dir"],
+            Step::WriteMade {
+                path: StaticPod::Etcd.path(),
+                mode: 0o600,
+                secret: SecretName::EtcdManifest,
+            },
+        );
+        steps.add(
+            PHASE,
+            "promote-etcd-member",
+            &["pod-etcd"],
+            Step::PromoteEtcdMember {
+                name: name.clone(),
+                peer_url: peer_url.clone(),
+                seconds,
+            },
+        );
+        steps.add(
+            PHASE,
+            "await-etcd-member",
+            &["promote-etcd-member"],
+            wait(Some(peer_url)),
+        );
+        let (lease, holder) = turn();
+        steps.add(
+            PHASE,
+            "release-turn",
+            &["await-etcd-member"],
+            Step::ReleaseTurn { lease, holder },
+        );
+        Ok(())
+    }
+
+    fn mark(&self, ingredients: &Ingredients<'_>, steps: &mut Steps) {
+        let node_name = self.blueprint.node.name.clone();
+        for step in &mut steps.0 {
+            if step.phase == Phase::NodeWait {
+                step.after.push("mark-control-plane".to_owned());
+            }
+        }
+        steps.add(
+            Phase::MarkControlPlane,
+            "await-control-plane-node",
+            &["await-api-server"],
+            Step::AwaitNode {
+                node_name: node_name.clone(),
+                until: Wait::Registered,
+                seconds: ingredients.request.wait_seconds,
+            },
+        );
+        steps.add(
+            Phase::MarkControlPlane,
+            "mark-control-plane",
+            &["await-control-plane-node"],
+            Step::MarkControlPlane {
+                node_name,
+                taints: self.request.taints(),
+            },
+        );
+        let components = [
+            (
+                StaticPod::ControllerManager,
+                CONTROLLER_MANAGER_PORT,
+                "healthz",
+                &self.blueprint.cluster.controller_manager,
+            ),
+            (
+                StaticPod::Scheduler,
+                SCHEDULER_PORT,
+                "livez",
+                &self.blueprint.cluster.scheduler,
+            ),
+        ];
+        let components = components.map(|(component, port, path, settings)| {
+            let given = settings
+                .extra_args
+                .iter()
+                .rfind(|(name, _)| name == "bind-address");
+            let host = given.and_then(|(_, value)| value.parse().ok());
+            let host = host.filter(|host: &std::net::IpAddr| !host.is_unspecified());
+            let address = std::net::SocketAddr::new(
+                host.unwrap_or_else(|| self.blueprint.node.loopback()),
+                port,
+            );
+            ComponentHealth {
+                name: component.name().to_owned(),
+                url: format!("https://{address}/{path}"),
+                verified: false,
+            }
+        });
+        steps.add(
+            Phase::WaitControlPlane,
+            "await-components",
+            &[
+                "mark-control-plane",
+                "pod-kube-controller-manager",
+                "pod-kube-scheduler",
+            ],
+            Step::AwaitComponents {
+                components: components.into(),
+                seconds: self.request.component_seconds,
+            },
+        );
+    }
+
+    fn patched(&self, component: StaticPod, object: Value) -> Result<String, PlanError> {
+        let target = match component {
+            StaticPod::ApiServer => Target::KubeApiserver,
+            StaticPod::ControllerManager => Target::KubeControllerManager,
+            StaticPod::Scheduler => Target::KubeScheduler,
+            StaticPod::Etcd => Target::Etcd,
+        };
+        let patched = self
+            .patches
+            .apply(target, object)
+            .map_err(|source| PlanError::Patches {
+                source: Box::new(source),
+            })?;
+        Ok(manifest(&patched))
+    }
+}
+
+fn conf_id(conf: ControlPlaneConf) -> String {
+    format!("conf-{}", conf.file_name().trim_end_matches(".conf"))
+}
+
+/// A control-plane node has the CA from the shared certificates: nothing else writes it, and what would have waited for
+/// that waits for nothing. Its manifests are root's alone, as kubeadm's.
+pub(super) fn adapt_workers(steps: &mut Steps) {
+    for planned in &mut steps.0 {
+        if planned.id == "make-manifests-dir"
+            && let Step::MakeDir { mode, .. } = &mut planned.step
+        {
+            *mode = 0o700;
+        }
+    }
+    steps.0.retain(|step| step.id != "write-ca");
+    for step in &mut steps.0 {
+        step.after.retain(|id| id != "write-ca");
+    }
+}
+
+#[cfg(test)]
+mod tests;
