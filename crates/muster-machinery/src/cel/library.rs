@@ -2,15 +2,21 @@
 //!
 //! What a function does not take is [`EvalError::NoOverload`]; the judgement before the run has refused most of it.
 
-use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+mod list;
+mod net;
+mod text;
+
+use self::list::of_list;
+use self::net::{of_address, of_network, of_url, parse_url};
+use self::text::of_text;
 use super::address::{parse_address, parse_network};
 use super::ast::Operator;
 use super::eval::{EvalError, Outcome};
 use super::temporal::{duration_text, parse_duration, parse_time, time_text};
-use super::value::{Url, Val};
+use super::value::Val;
 use crate::go_quote::quoted;
 use crate::quantity::Quantity;
 
@@ -277,7 +283,6 @@ pub(super) fn text_of(value: &Val<'_>) -> Option<String> {
     })
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "bounded first")]
 fn int<'a>(value: &Val<'a>) -> Outcome<'a> {
     match value {
         Val::Int(number) => Ok(Val::Int(*number)),
@@ -298,11 +303,6 @@ fn int<'a>(value: &Val<'a>) -> Outcome<'a> {
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "bounded first"
-)]
 fn uint<'a>(value: &Val<'a>) -> Outcome<'a> {
     match value {
         Val::Uint(number) => Ok(Val::Uint(*number)),
@@ -377,268 +377,6 @@ fn compared<'a>(own: &Val<'a>, other: &Val<'a>, name: &str) -> Outcome<'a> {
         "compareTo" => Ok(Val::Int(order as i64)),
         _ => Err(EvalError::NoOverload),
     }
-}
-
-fn place(text: &str, found: Option<usize>) -> i64 {
-    found.map_or(-1, |at| {
-        i64::try_from(text[..at].chars().count()).unwrap_or(i64::MAX)
-    })
-}
-
-fn of_text<'a>(text: &Cow<'a, str>, name: &str, args: &[Val<'a>]) -> Outcome<'a> {
-    let letters = || text.chars().collect::<Vec<char>>();
-    let cut = |from: i64, to: i64| {
-        let letters = letters();
-        let bound = |at: i64| usize::try_from(at).ok().filter(|at| *at <= letters.len());
-        match (bound(from), bound(to)) {
-            (Some(from), Some(to)) if from <= to => {
-                ok_text(letters[from..to].iter().collect::<String>())
-            }
-            _ => refused(format!("index out of range: {from}")),
-        }
-    };
-    match (name, args) {
-        ("contains", [Val::Text(part)]) => Ok(Val::Bool(text.contains(&**part))),
-        ("startsWith", [Val::Text(part)]) => Ok(Val::Bool(text.starts_with(&**part))),
-        ("endsWith", [Val::Text(part)]) => Ok(Val::Bool(text.ends_with(&**part))),
-        ("matches", [Val::Text(pattern)]) => Ok(Val::Bool(regex(pattern)?.is_match(text))),
-        ("find", [Val::Text(pattern)]) => ok_text(
-            regex(pattern)?
-                .find(text)
-                .map_or("", |found| found.as_str()),
-        ),
-        ("findAll", [Val::Text(pattern), rest @ ..]) => {
-            let limit = match rest {
-                [Val::Int(limit)] => usize::try_from(*limit).unwrap_or(usize::MAX),
-                _ => usize::MAX,
-            };
-            let pattern = regex(pattern)?;
-            let found = pattern
-                .find_iter(text)
-                .take(limit)
-                .map(|found| Val::text(found.as_str()));
-            Ok(Val::list(found.collect()))
-        }
-        ("indexOf", [Val::Text(part), rest @ ..]) => {
-            let from = match rest {
-                [Val::Int(from)] => text
-                    .char_indices()
-                    .nth(usize::try_from(*from).unwrap_or(usize::MAX))
-                    .map_or(text.len(), |(at, _)| at),
-                _ => 0,
-            };
-            Ok(Val::Int(place(
-                text,
-                text[from..].find(&**part).map(|at| at + from),
-            )))
-        }
-        ("lastIndexOf", [Val::Text(part)]) => Ok(Val::Int(place(text, text.rfind(&**part)))),
-        ("charAt", [Val::Int(at)]) => {
-            let length = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
-            if *at == length {
-                ok_text("")
-            } else {
-                cut(*at, at.saturating_add(1))
-            }
-        }
-        ("substring", [Val::Int(from)]) => cut(
-            *from,
-            i64::try_from(text.chars().count()).unwrap_or(i64::MAX),
-        ),
-        ("substring", [Val::Int(from), Val::Int(to)]) => cut(*from, *to),
-        ("lowerAscii", []) => ok_text(text.to_ascii_lowercase()),
-        ("upperAscii", []) => ok_text(text.to_ascii_uppercase()),
-        ("trim", []) => ok_text(text.trim()),
-        ("reverse", []) => ok_text(text.chars().rev().collect::<String>()),
-        ("replace", [Val::Text(old), Val::Text(new)]) => bounded(text.replace(&**old, new)),
-        ("replace", [Val::Text(old), Val::Text(new), Val::Int(times)]) => {
-            match usize::try_from(*times) {
-                Ok(times) => bounded(text.replacen(&**old, new, times)),
-                Err(_) => bounded(text.replace(&**old, new)),
-            }
-        }
-        ("split", [Val::Text(separator), rest @ ..]) => {
-            let limit = match rest {
-                [Val::Int(limit)] => usize::try_from(*limit).unwrap_or(usize::MAX),
-                _ => usize::MAX,
-            };
-            Ok(Val::list(split(text, separator, limit)))
-        }
-        ("format", [values]) => format(text, &values.elements().ok_or(EvalError::NoOverload)?),
-        _ => Err(EvalError::NoOverload),
-    }
-}
-
-/// Texts that grow beyond any request are refused.
-fn bounded<'a>(text: String) -> Outcome<'a> {
-    if text.len() > 8 << 20 {
-        refused("the text is too long")
-    } else {
-        ok_text(text)
-    }
-}
-
-fn split<'a>(text: &str, separator: &str, limit: usize) -> Vec<Val<'a>> {
-    if limit == 0 {
-        return Vec::new();
-    }
-    if separator.is_empty() {
-        return text
-            .chars()
-            .map(|c| Val::text(c.to_string()))
-            .take(limit)
-            .collect();
-    }
-    text.splitn(limit, separator).map(Val::text).collect()
-}
-
-/// `'%s is %d'.format([a, b])`.
-fn format<'a>(text: &str, values: &[Val<'a>]) -> Outcome<'a> {
-    let mut out = String::new();
-    let mut values = values.iter();
-    let mut letters = text.chars();
-    while let Some(c) = letters.next() {
-        if c != '%' {
-            out.push(c);
-            continue;
-        }
-        let mut clause = letters.next();
-        let mut precision = None;
-        if clause == Some('.') {
-            let digits: String = letters.clone().take_while(char::is_ascii_digit).collect();
-            precision = digits
-                .parse::<usize>()
-                .ok()
-                .filter(|precision| *precision <= 100);
-            clause = letters.nth(digits.len());
-        }
-        if clause == Some('%') {
-            out.push('%');
-            continue;
-        }
-        let Some(value) = values.next() else {
-            return refused("index 0 out of range");
-        };
-        match (clause, value) {
-            (Some('s'), value) => out.push_str(&shown(value)),
-            (Some('d'), Val::Int(_) | Val::Uint(_)) => out.push_str(&shown(value)),
-            (Some('f'), Val::Double(number)) => {
-                out.push_str(&format!("{number:.*}", precision.unwrap_or(6)))
-            }
-            (Some('e'), Val::Double(number)) => {
-                out.push_str(&format!("{number:.*e}", precision.unwrap_or(6)))
-            }
-            (Some('b'), Val::Int(number)) => out.push_str(&format!("{number:b}")),
-            (Some('x'), Val::Int(number)) => out.push_str(&format!("{number:x}")),
-            (Some('X'), Val::Int(number)) => out.push_str(&format!("{number:X}")),
-            (Some('o'), Val::Int(number)) => out.push_str(&format!("{number:o}")),
-            _ => return refused("could not parse formatting clause"),
-        }
-    }
-    bounded(out)
-}
-
-fn shown(value: &Val<'_>) -> String {
-    if let Some(text) = text_of(value) {
-        return text;
-    }
-    if let Some(elements) = value.elements() {
-        let parts: Vec<String> = elements.iter().map(shown).collect();
-        return format!("[{}]", parts.join(", "));
-    }
-    let entries = value.entries().unwrap_or_default();
-    let parts: Vec<String> = entries
-        .iter()
-        .map(|(key, value)| format!("{}: {}", shown(key), shown(value)))
-        .collect();
-    format!("{{{}}}", parts.join(", "))
-}
-
-fn of_list<'a>(list: Vec<Val<'a>>, name: &str, args: &[Val<'a>]) -> Outcome<'a> {
-    let ordered = |a: &Val<'a>, b: &Val<'a>| a.compare(b).ok_or(EvalError::NoOverload);
-    match (name, args) {
-        ("isSorted", []) => {
-            for pair in list.windows(2) {
-                if ordered(&pair[0], &pair[1])? == Ordering::Greater {
-                    return Ok(Val::Bool(false));
-                }
-            }
-            Ok(Val::Bool(true))
-        }
-        ("sum", []) => {
-            let mut list = list.into_iter();
-            let first = list.next().unwrap_or(Val::Int(0));
-            list.try_fold(first, |sum, one| arithmetic(Operator::Add, &sum, &one))
-        }
-        ("min" | "max", []) => {
-            let wanted = if name == "min" {
-                Ordering::Less
-            } else {
-                Ordering::Greater
-            };
-            let mut list = list.into_iter();
-            let Some(mut best) = list.next() else {
-                return refused(format!("{name} called on empty list"));
-            };
-            for one in list {
-                if ordered(&one, &best)? == wanted {
-                    best = one;
-                }
-            }
-            Ok(best)
-        }
-        ("indexOf", [value]) => Ok(Val::Int(at(list.iter().position(|one| one.same(value))))),
-        ("lastIndexOf", [value]) => Ok(Val::Int(at(list.iter().rposition(|one| one.same(value))))),
-        ("includes", [value]) => Ok(Val::Bool(list.iter().any(|one| one.same(value)))),
-        ("join", separator) => {
-            let separator = match separator {
-                [Val::Text(separator)] => separator.to_string(),
-                [] => String::new(),
-                _ => return Err(EvalError::NoOverload),
-            };
-            let parts: Option<Vec<String>> = list.iter().map(text_of).collect();
-            bounded(parts.ok_or(EvalError::NoOverload)?.join(&separator))
-        }
-        ("distinct", []) => {
-            let mut kept: Vec<Val<'a>> = Vec::new();
-            for one in list {
-                if !kept.iter().any(|own| own.same(&one)) {
-                    kept.push(one);
-                }
-            }
-            Ok(Val::list(kept))
-        }
-        ("reverse", []) => Ok(Val::list(list.into_iter().rev().collect())),
-        ("sort", []) => {
-            for pair in list.windows(2) {
-                ordered(&pair[0], &pair[1])?;
-            }
-            let mut list = list;
-            list.sort_by(|a, b| a.compare(b).unwrap_or(Ordering::Equal));
-            Ok(Val::list(list))
-        }
-        ("flatten", []) => {
-            let flat = list
-                .into_iter()
-                .flat_map(|one| one.elements().unwrap_or_else(|| vec![one]));
-            Ok(Val::list(flat.collect()))
-        }
-        ("slice", [Val::Int(from), Val::Int(to)]) => {
-            let bound = |at: i64| usize::try_from(at).ok().filter(|at| *at <= list.len());
-            match (bound(*from), bound(*to)) {
-                (Some(from), Some(to)) if from <= to => Ok(Val::list(list[from..to].to_vec())),
-                _ => refused(format!(
-                    "cannot slice({from}, {to}), list is length {}",
-                    list.len()
-                )),
-            }
-        }
-        _ => Err(EvalError::NoOverload),
-    }
-}
-
-fn at(found: Option<usize>) -> i64 {
-    found.and_then(|at| i64::try_from(at).ok()).unwrap_or(-1)
 }
 
 fn of_optional<'a>(inner: Option<&Val<'a>>, name: &str, args: &[Val<'a>]) -> Outcome<'a> {
@@ -733,127 +471,6 @@ fn of_quantity<'a>(amount: i128, name: &str, args: &[Val<'a>]) -> Outcome<'a> {
         (_, [other @ Val::Quantity(_)]) => compared(&Val::Quantity(amount), other, name),
         _ => Err(EvalError::NoOverload),
     }
-}
-
-fn of_address<'a>(address: std::net::IpAddr, name: &str) -> Outcome<'a> {
-    use std::net::IpAddr;
-    let local = match address {
-        IpAddr::V4(four) => four.is_link_local(),
-        IpAddr::V6(six) => six.segments()[0] & 0xffc0 == 0xfe80,
-    };
-    let local_multicast = match address {
-        IpAddr::V4(four) => four.octets()[..3] == [224, 0, 0],
-        IpAddr::V6(six) => six.segments()[0] & 0xff0f == 0xff02,
-    };
-    let broadcast = matches!(address, IpAddr::V4(four) if four.is_broadcast());
-    Ok(match name {
-        "family" => Val::Int(if address.is_ipv4() { 4 } else { 6 }),
-        "isUnspecified" => Val::Bool(address.is_unspecified()),
-        "isLoopback" => Val::Bool(address.is_loopback()),
-        "isLinkLocalMulticast" => Val::Bool(local_multicast),
-        "isLinkLocalUnicast" => Val::Bool(local),
-        "isGlobalUnicast" => {
-            let special =
-                address.is_unspecified() || address.is_loopback() || address.is_multicast();
-            Val::Bool(!special && !local && !broadcast)
-        }
-        _ => return Err(EvalError::NoOverload),
-    })
-}
-
-fn of_network<'a>(target: &Val<'a>, name: &str, args: &[Val<'a>]) -> Outcome<'a> {
-    let Val::Network(network) = target else {
-        return Err(EvalError::NoOverload);
-    };
-    let bad = || {
-        EvalError::Refused("network address parse error during conversion from string".to_owned())
-    };
-    match (name, args) {
-        ("containsIP", [Val::Address(address)]) => Ok(Val::Bool(network.contains(*address))),
-        ("containsIP", [Val::Text(text)]) => Ok(Val::Bool(
-            network.contains(parse_address(text).ok_or_else(bad)?),
-        )),
-        ("containsCIDR", [Val::Network(other)]) => Ok(Val::Bool(network.contains_network(other))),
-        ("containsCIDR", [Val::Text(text)]) => Ok(Val::Bool(
-            network.contains_network(&parse_network(text).ok_or_else(bad)?),
-        )),
-        ("ip", []) => Ok(Val::Address(network.address)),
-        ("masked", []) => Ok(Val::Network(network.masked())),
-        ("prefixLength", []) => Ok(Val::Int(network.bits.into())),
-        _ => Err(EvalError::NoOverload),
-    }
-}
-
-/// An absolute URL or path, as `url.ParseRequestURI` takes it.
-fn parse_url(text: &str) -> Option<Url> {
-    if text.is_empty() || text.bytes().any(|b| b <= b' ' || b == 0x7f) {
-        return None;
-    }
-    let (rest, query) = text.split_once('?').unwrap_or((text, ""));
-    let pairs = query.split('&').filter(|pair| !pair.is_empty());
-    let query = pairs
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-        .map(|(k, v)| (k.to_owned(), v.to_owned()));
-    let mut url = Url {
-        query: query.collect(),
-        ..Url::default()
-    };
-    if rest.starts_with('/') {
-        rest.clone_into(&mut url.path);
-        return Some(url);
-    }
-    let (scheme, rest) = rest.split_once(':')?;
-    let letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
-    if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.chars().all(letter) {
-        return None;
-    }
-    scheme.to_ascii_lowercase().clone_into(&mut url.scheme);
-    let Some(rest) = rest.strip_prefix("//") else {
-        return Some(url);
-    };
-    let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
-    let host = authority
-        .rsplit_once('@')
-        .map_or(authority, |(_, host)| host);
-    let port = match host.rsplit_once(':') {
-        Some((_, port)) if !host.ends_with(']') => port,
-        _ => "",
-    };
-    if !port.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    host.clone_into(&mut url.host);
-    path.clone_into(&mut url.path);
-    Some(url)
-}
-
-fn of_url<'a>(url: &Url, name: &str) -> Outcome<'a> {
-    let (host, port) = match url.host.rsplit_once(':') {
-        Some((host, port)) if !url.host.ends_with(']') => (host, port),
-        _ => (url.host.as_str(), ""),
-    };
-    ok_text(match name {
-        "getScheme" => url.scheme.as_str(),
-        "getHost" => url.host.as_str(),
-        "getHostname" => host.trim_start_matches('[').trim_end_matches(']'),
-        "getPort" => port,
-        "getEscapedPath" => url.path.as_str(),
-        "getQuery" => {
-            let mut entries: Vec<(Val<'a>, Vec<Val<'a>>)> = Vec::new();
-            for (key, value) in &url.query {
-                let key = Val::text(key.as_str());
-                match entries.iter_mut().find(|(own, _)| own.same(&key)) {
-                    Some((_, values)) => values.push(Val::text(value.as_str())),
-                    None => entries.push((key, vec![Val::text(value.as_str())])),
-                }
-            }
-            let entries = entries
-                .into_iter()
-                .map(|(key, values)| (key, Val::list(values)));
-            return Ok(Val::Map(Arc::new(entries.collect())));
-        }
-        _ => return Err(EvalError::NoOverload),
-    })
 }
 
 /// Major, minor, patch, and what stands behind a dash; builds do not count.

@@ -40,7 +40,6 @@ pub(super) fn parse_duration(text: &str) -> Option<i64> {
         if part > 9.2e18 {
             return None;
         }
-        #[expect(clippy::cast_possible_truncation, reason = "bounded above")]
         let part = part.round() as i64;
         total = total.checked_add(part)?;
     }

@@ -77,10 +77,6 @@ pub fn of_json<'a>(value: &'a Value, schema: Option<&'a Schema>) -> Val<'a> {
             (None, Some(whole)) if type_ != SchemaType::Number => Val::Uint(whole),
             _ => {
                 let float = number.as_f64().unwrap_or(0.0);
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    reason = "a whole number of a whole type"
-                )]
                 if type_ == SchemaType::Integer && float.fract() == 0.0 {
                     Val::Int(float as i64)
                 } else {
