@@ -27,7 +27,11 @@ pub(crate) async fn run(client: Client) {
         watcher::Config::default(),
     );
     let claims = futures::StreamExt::map(claims, |(_, claim)| {
-        let key = format!("{}/{}", claim.namespace().unwrap_or_default(), claim.name_any());
+        let key = format!(
+            "{}/{}",
+            claim.namespace().unwrap_or_default(),
+            claim.name_any()
+        );
         (key, claim)
     });
     let volumes = present(
@@ -119,7 +123,10 @@ fn uses(pod: &Pod, claim: &PersistentVolumeClaim) -> bool {
 }
 
 fn is_bound(volume: &PersistentVolume) -> bool {
-    let phase = volume.status.as_ref().and_then(|status| status.phase.as_deref());
+    let phase = volume
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref());
     phase == Some("Bound")
 }
 
@@ -153,7 +160,8 @@ mod tests {
     #[test]
     fn a_claim_made_for_a_pod_is_that_pods_and_no_others() {
         let ephemeral = json!([{"name": "v", "ephemeral": {}}]);
-        let owner = |uid: &str| json!([{"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": uid}]);
+        let owner =
+            |uid: &str| json!([{"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": uid}]);
         let own = claim(json!({"name": "p-v", "ownerReferences": owner("u")}));
         assert!(uses(&pod("n", ephemeral.clone()), &own));
         let foreign = claim(json!({"name": "p-v", "ownerReferences": owner("x")}));
@@ -162,9 +170,11 @@ mod tests {
 
     #[test]
     fn only_what_is_being_deleted_waits_for_us() {
-        let held = |since: Value| claim(json!({
-            "name": "c", "finalizers": [OF_CLAIMS], "deletionTimestamp": since,
-        }));
+        let held = |since: Value| {
+            claim(json!({
+                "name": "c", "finalizers": [OF_CLAIMS], "deletionTimestamp": since,
+            }))
+        };
         assert!(waits(&held(json!("2026-01-01T00:00:00Z")), OF_CLAIMS));
         assert!(!waits(&held(Value::Null), OF_CLAIMS));
         assert!(!waits(&held(json!("2026-01-01T00:00:00Z")), OF_VOLUMES));

@@ -37,6 +37,7 @@ pub use coerce::{Coerced, coerce};
 pub use defaults::{drop_nulls, fill_defaults};
 pub use definition::{CLEANUP_FINALIZER, Definition, DefinitionVersion, Names};
 pub use judge::{Judged, validate_custom, validate_custom_status};
+pub use pattern::compile as compile_pattern;
 pub use prune::prune;
 pub use published::{for_openapi_v2, for_openapi_v3};
 pub use schema::{Additional, Checks, ListType, Rule, Schema, SchemaError, Type};

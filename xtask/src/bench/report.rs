@@ -64,10 +64,12 @@ pub(super) fn print(own: &[Figure], peer: Option<&[Figure]>) {
         } = figure;
         let limit = figure.limit.map_or_else(String::new, |limit| {
             let verdict = if *value <= limit { "kept" } else { "MISSED" };
-            format!(
-                "  {:.2} of the limit {limit} {unit}: {verdict}",
-                value / limit
-            )
+            if limit > 0.0 {
+                let share = value / limit;
+                format!("  {share:.2} of the limit {limit} {unit}: {verdict}")
+            } else {
+                format!("  limit {limit}: {verdict}")
+            }
         });
         let beside = beside(figure, peer).map_or_else(String::new, |other| {
             format!("  peer {other:.1} {unit}: {:.2} of it", value / other)

@@ -103,7 +103,7 @@ fn write_all(mut sink: Sink, queue: &Receiver<Vec<u8>>, metrics: &AuditMetrics) 
             Ok(line) => {
                 let mut written = sink.line(&line);
                 while let Ok(line) = queue.try_recv() {
-                    written = written.and(sink.line(&line));
+                    written = written.and_then(|()| sink.line(&line));
                 }
                 if let Err(error) = written.and_then(|()| sink.flush()) {
                     metrics.error("log");
@@ -251,7 +251,7 @@ fn name_parts(path: &Path) -> (String, String) {
 
 fn backups(path: &Path) -> Vec<(Timestamp, PathBuf)> {
     let folder = path.parent().filter(|path| !path.as_os_str().is_empty());
-    let Ok(entries) = fs::read_dir(folder.unwrap_or(Path::new("."))) else {
+    let Ok(entries) = fs::read_dir(folder.unwrap_or_else(|| Path::new("."))) else {
         return Vec::new();
     };
     let (stem, extension) = name_parts(path);

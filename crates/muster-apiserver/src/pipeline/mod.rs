@@ -35,9 +35,7 @@ use crate::{
     request::{RequestInfo, UserInfo, Verb},
     route::{Authorised, RequestBody, Router, negotiated},
     system::Metrics,
-    wire::{
-        Negotiated, Response, ResponseBody, compressed, refusal_response, takes_gzip, warn,
-    },
+    wire::{Negotiated, Response, ResponseBody, compressed, refusal_response, takes_gzip, warn},
 };
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
@@ -121,15 +119,16 @@ impl Pipeline {
             .guarded(request, &info, caller, (&observation, &mut panicked))
             .await
             .unwrap_or_else(|refusal| refusal_response(&refusal, wanted));
-        if packs {
-            response = compressed(response);
-        }
         if is_head {
             *response.body_mut() = ResponseBody::empty();
         }
         warn(response.headers_mut(), &observation.notes().warnings());
         add_headers(response.headers_mut(), audit_id);
-        observation.answered(response, panicked).await
+        let response = observation.answered(response, panicked).await;
+        if packs {
+            return compressed(response);
+        }
+        response
     }
 
     /// Neither a panic nor a body that never ends gets past here.
@@ -174,9 +173,7 @@ impl Pipeline {
         let user = self.authenticate(&parts.headers, caller, now);
         let sender = user.inspect_err(|_| observation.not_authenticated())?;
         observation.authenticated(&sender);
-        let acting = self
-            .authorizer
-            .acting_user(&sender, info, &parts.headers)?;
+        let acting = self.authorizer.acting_user(&sender, info, &parts.headers)?;
         let user = match acting {
             Some(acting) => {
                 observation.impersonates(&acting.user);

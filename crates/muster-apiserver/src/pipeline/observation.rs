@@ -78,7 +78,9 @@ impl Observation {
         }
         let uri = || {
             let parts = request.uri().path_and_query();
-            parts.map_or("/", http::uri::PathAndQuery::as_str).to_owned()
+            parts
+                .map_or("/", http::uri::PathAndQuery::as_str)
+                .to_owned()
         };
         let arrival = auditor.map(|_| Arrived {
             audit_id: audit_id.to_str().unwrap_or_default().to_owned(),

@@ -124,7 +124,7 @@ impl History {
 
     fn next_ready(&mut self) -> Option<Arc<Delivery>> {
         while let Some(event) = self.events.pop_front() {
-            if let Some(event) = self.from_store(&event) {
+            if let Some(event) = self.change_of(&event) {
                 return Some(Arc::new(Delivery::new(Arc::new(event))));
             }
         }
@@ -155,7 +155,7 @@ impl History {
         }
     }
 
-    fn from_store(&self, event: &Event) -> Option<CacheEvent> {
+    fn change_of(&self, event: &Event) -> Option<CacheEvent> {
         let key: Arc<str> = event.kv.key.strip_prefix(&self.prefix)?.into();
         let object = StoredObject::new(Arc::clone(&key), event.kv.modified.0, &event.kv.value);
         let previous = event

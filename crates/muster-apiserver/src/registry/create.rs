@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use muster_machinery::{meta, status::Status, validation};
+use muster_machinery::{crd, meta, status::Status, validation};
 use serde_json::Value;
 
 use super::{
@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     admission::{AdmissionOptions, AdmissionRequest, Operation},
+    custom,
     watch::{StoredObject, encode_stored},
 };
 
@@ -117,6 +118,7 @@ impl Registry {
             let (group, kind) = (&call.resource.group, &call.resource.kind);
             return Err(Status::invalid(group, kind, meta::name(object), &errors).into());
         }
+        warn_of_definition(call, object, None);
         self.admission.judge(request, Some(object), None).await?;
         self.charge(call, request, object, None).await
     }
@@ -156,6 +158,15 @@ impl Registry {
         let request = admission_request(call, Operation::Create, options.into());
         self.admission.change(&request, object, None).await?;
         self.admission.judge(&request, Some(object), None).await
+    }
+}
+
+/// Tells the writer of a definition what will not be as it says.
+pub(super) fn warn_of_definition(call: &Call<'_>, object: &Value, old: Option<&Value>) {
+    if call.is(custom::GROUP, custom::DEFINITIONS) && call.sub.is_none() {
+        for warning in crd::definition_warnings(object, old) {
+            call.notes.warn(&warning);
+        }
     }
 }
 

@@ -70,7 +70,10 @@ impl<'a> Writer<'a> {
     /// The writer as the data model knows it.
     pub(super) fn field_manager(&self) -> FieldManager<'_> {
         FieldManager {
-            typing: self.versions.as_deref().map_or(Typing::BuiltIn, Typing::Custom),
+            typing: self
+                .versions
+                .as_deref()
+                .map_or(Typing::BuiltIn, Typing::Custom),
             api_version: &self.api_version,
             kind: self.kind,
             manager: self.manager,

@@ -16,8 +16,8 @@ use super::{
     ownership::{Writer, set_entries},
     patch,
 };
-use crate::custom::CustomVersion;
 use crate::admission::AdmissionRequest;
+use crate::custom::CustomVersion;
 
 const API_VERSION: &str = "autoscaling/v1";
 const KIND: &str = "Scale";
@@ -113,7 +113,9 @@ impl Registry {
         old: &Value,
     ) -> Result<(), Refusal> {
         let (scale, old_scale) = (scale_of(call, new)?, scale_of(call, old)?);
-        let judged = self.admission.judge(request, Some(&scale), Some(&old_scale));
+        let judged = self
+            .admission
+            .judge(request, Some(&scale), Some(&old_scale));
         judged.await
     }
 

@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::{
     CONFLICT_RETRIES, Call, Outcome, Owners, Refusal, Registry, WriteOptions,
-    create::admission_request, metadata, ownership, strategy,
+    create::{admission_request, warn_of_definition},
+    metadata, ownership, strategy,
 };
 use crate::{
     admission::{AdmissionRequest, Operation},
@@ -157,6 +158,7 @@ impl Registry {
             let (group, kind) = (&call.resource.group, &call.resource.kind);
             return Err(Status::invalid(group, kind, call.name(), &errors).into());
         }
+        warn_of_definition(call, new, Some(old));
         match call.sub_name() {
             "scale" => self.judge_scale(call, request, new, old).await,
             _ => {

@@ -87,7 +87,8 @@ impl ResourceCatalogue {
 
     /// The resource behind a path.
     pub(crate) fn find(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Resource>> {
-        self.look_up(group, version, plural).map(|(resource, _)| resource)
+        self.look_up(group, version, plural)
+            .map(|(resource, _)| resource)
     }
 
     /// The resource behind a path, with its definition's version if it is a custom one.
@@ -98,7 +99,11 @@ impl ResourceCatalogue {
         plural: &str,
     ) -> Option<(Arc<Resource>, Option<CustomVersion>)> {
         let api_version = join_api_version(group, version);
-        if let Some(resource) = self.by_version.get(&api_version).and_then(|own| own.get(plural)) {
+        if let Some(resource) = self
+            .by_version
+            .get(&api_version)
+            .and_then(|own| own.get(plural))
+        {
             return Some((Arc::clone(resource), None));
         }
         let state = self.state();
@@ -118,9 +123,17 @@ impl ResourceCatalogue {
     /// The resources of a group and version, in no order; `None` when there is none of them.
     pub(crate) fn in_version(&self, api_version: &str) -> Option<Vec<Arc<Resource>>> {
         let built_in = self.by_version.get(api_version);
-        let mut found: Vec<_> = built_in.into_iter().flat_map(HashMap::values).cloned().collect();
+        let mut found: Vec<_> = built_in
+            .into_iter()
+            .flat_map(HashMap::values)
+            .cloned()
+            .collect();
         let index = self.custom();
-        found.extend(index.in_version(api_version).map(|(resource, _)| Arc::clone(resource)));
+        found.extend(
+            index
+                .in_version(api_version)
+                .map(|(resource, _)| Arc::clone(resource)),
+        );
         (!found.is_empty()).then_some(found)
     }
 

@@ -49,22 +49,22 @@ type Stamp = Option<(u64, u64, SystemTime)>;
 impl Credentials {
     /// Looks after them for as long as the server runs.
     pub(super) async fn keep(mut self) {
-        let mut seen = self.stamps().await;
+        // The first look is always a whole one: a file may have changed between its reading and now.
+        let mut seen = None;
         let mut renewed = Instant::now();
         let mut failing = false;
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            let now = self.stamps().await;
+            let now = Some(self.stamps().await);
             if now == seen && !failing && renewed.elapsed() < RENEW_EVERY {
                 continue;
             }
             let is_news = now != seen;
+            // What was there before reading: whatever is written meanwhile, by renewing too, is looked at again.
             seen = now;
             failing = match self.load().await {
                 Ok(()) => {
                     renewed = Instant::now();
-                    // Renewing may have written files itself.
-                    seen = self.stamps().await;
                     false
                 }
                 Err(error) => {

@@ -6,8 +6,8 @@ mod v2;
 
 use http::{HeaderValue, header};
 use muster_machinery::{
-    gvk::split_api_version,
     crd::Definition,
+    gvk::split_api_version,
     openapi::{Custom, Document, Published, index},
     resources::{Resource, find},
     status::Status,
@@ -78,7 +78,11 @@ impl Source {
 
     /// Reads the schemas of custom resources; hashes do without.
     fn read_schemas(&mut self) {
-        for custom in self.resources.iter_mut().filter_map(|part| part.custom.as_mut()) {
+        for custom in self
+            .resources
+            .iter_mut()
+            .filter_map(|part| part.custom.as_mut())
+        {
             custom.definition = custom.entry.object.value().ok();
         }
     }

@@ -19,14 +19,17 @@ const PIECE: usize = 64 * 1024;
 
 /// Whether a client takes gzip.
 pub(crate) fn takes_gzip(headers: &HeaderMap) -> bool {
-    headers.get_all(header::ACCEPT_ENCODING).iter().any(|value| {
-        let text = value.to_str().unwrap_or_default();
-        text.split(',').any(|coding| {
-            let (name, quality) = coding.split_once(';').unwrap_or((coding, ""));
-            let refused = matches!(quality.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000");
-            name.trim() == "gzip" && !refused
+    headers
+        .get_all(header::ACCEPT_ENCODING)
+        .iter()
+        .any(|value| {
+            let text = value.to_str().unwrap_or_default();
+            text.split(',').any(|coding| {
+                let (name, quality) = coding.split_once(';').unwrap_or((coding, ""));
+                let refused = matches!(quality.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000");
+                name.trim() == "gzip" && !refused
+            })
         })
-    })
 }
 
 /// The answer in gzip, if it is worth the work.

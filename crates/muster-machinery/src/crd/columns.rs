@@ -107,7 +107,6 @@ fn cell(type_: &str, value: &Value, now: Timestamp) -> Value {
         ("string", Value::Null) => "<nil>".into(),
         ("string", Value::String(text)) => text.as_str().into(),
         ("string", other) => other.to_string().into(),
-        #[expect(clippy::cast_possible_truncation, reason = "as upstream")]
         ("integer", Value::Number(number)) => {
             let whole = number
                 .as_i64()

@@ -12,7 +12,7 @@ const MAX_COMPILED: usize = 4 << 20;
 ///
 /// # Errors
 /// In one line, what is wrong with it.
-pub(super) fn compile(pattern: &str) -> Result<Regex, String> {
+pub fn compile(pattern: &str) -> Result<Regex, String> {
     RegexBuilder::new(&translate(pattern))
         .size_limit(MAX_COMPILED)
         .nest_limit(200)

@@ -10,6 +10,7 @@ use regex::Regex;
 use serde_json::{Map, Value};
 
 use super::pattern;
+use crate::cel;
 
 /// Schemas may nest this deep.
 pub(super) const MAX_DEPTH: usize = 100;
@@ -111,6 +112,58 @@ pub struct Rule {
     pub field_path: String,
     /// Whether the rule is also tried without an old value.
     pub optional_old_self: Option<bool>,
+    pub(super) parsed: Parsed,
+}
+
+/// The expressions of a rule, read when they are first used.
+#[derive(Default)]
+pub(super) struct Parsed {
+    rule: OnceLock<Option<(cel::Expr, bool)>>,
+    message: OnceLock<Option<cel::Expr>>,
+}
+
+impl std::fmt::Debug for Parsed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Parsed")
+    }
+}
+
+impl Clone for Parsed {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Parsed {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Parsed {}
+
+impl Rule {
+    /// The rule's expression, and whether it names `oldSelf`; `None` when it is none.
+    #[must_use]
+    pub fn expression(&self) -> Option<(&cel::Expr, bool)> {
+        let read = || {
+            let expr = cel::parse(&self.rule).ok()?;
+            let uses_old_self = cel::mentions(&expr, "oldSelf");
+            Some((expr, uses_old_self))
+        };
+        let parsed = self.parsed.rule.get_or_init(read).as_ref();
+        parsed.map(|(expr, uses_old_self)| (expr, *uses_old_self))
+    }
+
+    /// The expression that makes the message, if there is one.
+    #[must_use]
+    pub fn message_expression(&self) -> Option<&cel::Expr> {
+        let read = || match self.message_expression.as_str() {
+            "" => None,
+            text => cel::parse(text).ok(),
+        };
+        self.parsed.message.get_or_init(read).as_ref()
+    }
 }
 
 /// What values must be beyond their type.
@@ -446,6 +499,7 @@ fn rules(map: &Map<String, Value>) -> Box<[Rule]> {
             reason: text("reason"),
             field_path: text("fieldPath"),
             optional_old_self: rule.get("optionalOldSelf").and_then(Value::as_bool),
+            parsed: Parsed::default(),
         }
     });
     rules.collect()

@@ -323,10 +323,6 @@ fn check_range(path: &str, value: &Value, schema: &Schema, checks: &Checks, foun
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "as upstream: the factor of a whole number is whole"
-)]
 fn is_multiple(value: &Value, factor: f64) -> bool {
     if let Some(number) = value.as_i64() {
         let factor = factor as i64;

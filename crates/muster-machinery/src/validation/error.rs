@@ -17,6 +17,8 @@ pub enum FieldErrorKind {
     Duplicate,
     /// The value is malformed, out of bounds, or may not change.
     Invalid,
+    /// As [`Self::Invalid`], for objects and lists: they are not shown.
+    InvalidWhole,
     /// The value is not among the known ones.
     NotSupported,
     /// The field may not be set.
@@ -37,7 +39,7 @@ impl FieldErrorKind {
             Self::NotFound => "FieldValueNotFound",
             Self::Required => "FieldValueRequired",
             Self::Duplicate => "FieldValueDuplicate",
-            Self::Invalid => "FieldValueInvalid",
+            Self::Invalid | Self::InvalidWhole => "FieldValueInvalid",
             Self::NotSupported => "FieldValueNotSupported",
             Self::Forbidden => "FieldValueForbidden",
             Self::TooLong => "FieldValueTooLong",
@@ -51,7 +53,7 @@ impl FieldErrorKind {
             Self::NotFound => "Not found",
             Self::Required => "Required value",
             Self::Duplicate => "Duplicate value",
-            Self::Invalid | Self::TypeInvalid => "Invalid value",
+            Self::Invalid | Self::InvalidWhole | Self::TypeInvalid => "Invalid value",
             Self::NotSupported => "Unsupported value",
             Self::Forbidden => "Forbidden",
             Self::TooLong => "Too long",
@@ -60,7 +62,10 @@ impl FieldErrorKind {
     }
 
     const fn shows_value(self) -> bool {
-        !matches!(self, Self::Required | Self::Forbidden | Self::TooLong)
+        !matches!(
+            self,
+            Self::Required | Self::Forbidden | Self::TooLong | Self::InvalidWhole
+        )
     }
 }
 
@@ -102,6 +107,12 @@ impl FieldError {
     #[must_use]
     pub fn invalid(field: impl Into<String>, value: Value, detail: impl Into<String>) -> Self {
         Self::new(field, FieldErrorKind::Invalid, value, detail)
+    }
+
+    /// An object or list that breaks a rule; it is not shown.
+    #[must_use]
+    pub fn invalid_whole(field: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::new(field, FieldErrorKind::InvalidWhole, Value::Null, detail)
     }
 
     /// A change of an immutable field.

@@ -8,6 +8,7 @@
 
 mod accounts;
 mod certificates;
+mod corpora;
 mod garbage;
 mod informers;
 mod isolation;

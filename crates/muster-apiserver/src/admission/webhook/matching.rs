@@ -179,7 +179,9 @@ impl Form {
 /// that type under each of them.
 fn equivalents(request: &AdmissionRequest<'_>, reader: &dyn ObjectReader) -> Vec<Form> {
     let asked = Form::asked(request);
-    let is_own_type = request.sub.is_none_or(|sub| sub.group_version.is_none());
+    let is_own_type = request
+        .sub
+        .is_none_or(|sub| sub.kind == request.served.kind);
     let form = |group: &str, version: &str, resource: &str, kind: &str| Form {
         group: group.to_owned(),
         version: version.to_owned(),

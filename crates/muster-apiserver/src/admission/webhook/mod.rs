@@ -353,10 +353,17 @@ impl Webhooks {
     }
 }
 
+/// Whether the objects are of a subresource's own type, which has only one form.
+fn has_own_type(request: &AdmissionRequest<'_>) -> bool {
+    request
+        .sub
+        .is_some_and(|sub| sub.kind != request.served.kind)
+}
+
 /// A stored object in the form that a webhook wants.
 fn show(request: &AdmissionRequest<'_>, form: &Form, object: &Value) -> Value {
     let mut object = object.clone();
-    if request.sub.is_some_and(|sub| sub.group_version.is_some()) {
+    if has_own_type(request) {
         return object;
     }
     if let Some(built_in) =
@@ -379,7 +386,7 @@ fn store(
     if !object.is_object() {
         return Err(Status::internal("a webhook's patch leaves no object").into());
     }
-    if request.sub.is_some_and(|sub| sub.group_version.is_some()) {
+    if has_own_type(request) {
         return Ok(object);
     }
     let owners = meta::metadata_mut(&mut object).and_then(|own| own.remove("managedFields"));
@@ -387,10 +394,16 @@ fn store(
     if let Some(metadata) = meta::metadata_mut(&mut object) {
         metadata.extend(owners.map(|owners| ("managedFields".to_owned(), owners)));
     }
-    if let Some(built_in) =
-        muster_machinery::resources::find(&form.group, &form.version, &form.resource)
-    {
+    let built_in =
+        muster_machinery::resources::find(&form.group, &form.version, &form.resource);
+    if let Some(built_in) = built_in {
         Conversion::of(built_in).store(built_in, &mut object);
+    }
+    if built_in.is_none() {
+        // Custom resources are in the form that was asked for, and their schema is applied later.
+        let served = request.served;
+        meta::set_gvk(&mut object, &served.api_version(), &served.kind);
+        return Ok(object);
     }
     let stored = request.stored;
     meta::set_gvk(&mut object, &stored.api_version(), &stored.kind);

@@ -40,7 +40,8 @@ fn same_besides_metadata(new: &Value, old: &Value) -> bool {
     let parts = |object: &Value| -> Vec<(String, Value)> {
         let members = object.as_object().into_iter().flatten();
         let kept = members.filter(|(name, _)| *name != "metadata");
-        kept.map(|(name, value)| (name.clone(), value.clone())).collect()
+        kept.map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
     };
     parts(new) == parts(old)
 }

@@ -15,12 +15,16 @@ pub(super) fn prepare_delete(object: &mut Value, now: Timestamp) {
         return;
     }
     let mut finalizers: Vec<String> = meta::finalizers(object).map(str::to_owned).collect();
-    if !finalizers.iter().any(|finalizer| finalizer == CLEANUP_FINALIZER) {
+    if !finalizers
+        .iter()
+        .any(|finalizer| finalizer == CLEANUP_FINALIZER)
+    {
         finalizers.push(CLEANUP_FINALIZER.to_owned());
     }
     if let Some(metadata) = meta::metadata_mut(object) {
         metadata.insert("finalizers".to_owned(), json!(finalizers));
     }
-    let why = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon";
+    let why =
+        "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon";
     Condition::terminating(true, "InstanceDeletionPending", why).set(object, now);
 }

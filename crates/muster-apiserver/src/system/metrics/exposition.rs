@@ -15,7 +15,8 @@ use std::{
 use parking_lot::RwLock;
 
 /// The media type of the text.
-pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
+pub(crate) const CONTENT_TYPE: &str =
+    "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
 /// The most combinations of labels that one metric keeps; what comes after them is not counted.
 const MAX_SERIES: usize = 10_000;
 /// Stands between the values of a key: no label value has it.
@@ -215,7 +216,10 @@ impl<S: Series> Exposed for Metric<S> {
             return;
         }
         let (name, help) = (self.name, self.help);
-        out.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {}\n", S::TYPE));
+        out.push_str(&format!(
+            "# HELP {name} {help}\n# TYPE {name} {}\n",
+            S::TYPE
+        ));
         let mut sorted: Vec<_> = series.iter().collect();
         sorted.sort_by_key(|(key, _)| key.as_str());
         for (key, one) in sorted {

@@ -10,8 +10,8 @@ use crate::request::{RequestInfo, Verb, query_pairs};
 
 const COMPONENT: &str = "apiserver";
 const LATENCIES: &[f64] = &[
-    0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0,
-    15.0, 20.0, 30.0, 45.0, 60.0,
+    0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0,
+    10.0, 15.0, 20.0, 30.0, 45.0, 60.0,
 ];
 const SLI_LATENCIES: &[f64] = &[
     0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0,
@@ -361,9 +361,7 @@ impl RequestMetrics {
         let [verb, group, version, resource, sub, scope, component] = labels.without_dry_run();
         let code = code.to_string();
         self.terminations
-            .of(&[
-                verb, group, version, resource, sub, scope, component, &code,
-            ])
+            .of(&[verb, group, version, resource, sub, scope, component, &code])
             .inc();
     }
 
@@ -390,7 +388,9 @@ impl RequestMetrics {
         // RBAC and the Node authorizer never deny, they only have no opinion.
         let result = if allowed { "allowed" } else { "no-opinion" };
         self.authorizations.of(&[result]).inc();
-        self.authorization_durations.of(&[result]).observe_time(took);
+        self.authorization_durations
+            .of(&[result])
+            .observe_time(took);
     }
 }
 
@@ -418,42 +418,4 @@ impl Exposed for RequestMetrics {
 }
 
 #[cfg(test)]
-mod tests {
-    use http::Method;
-
-    use super::*;
-
-    fn labels(method: &Method, path: &str, query: Option<&str>) -> RequestLabels {
-        RequestLabels::of(&RequestInfo::parse(method, path, query), query, true)
-    }
-
-    #[test]
-    fn strangers_can_invent_no_labels() {
-        let strange = Method::from_bytes(b"BREW").unwrap();
-        assert_eq!(labels(&strange, "/coffee", None).verb, "other");
-        assert_eq!(labels(&Method::GET, "/coffee", None).subresource, "");
-        assert_eq!(labels(&Method::GET, "/readyz", None).subresource, "/readyz");
-        let query = Some("dryRun=All&dryRun=Some");
-        assert_eq!(labels(&Method::POST, "/api/v1/nodes", query).dry_run, "invalid");
-        let info = RequestInfo::parse(&Method::GET, "/apis/x/v9/unicorns/1/horn", None);
-        let unknown = RequestLabels::of(&info, None, false);
-        assert_eq!((unknown.group.as_str(), unknown.subresource.as_str()), ("", ""));
-        assert_eq!(user_label("alice@example.com"), "email_id");
-    }
-
-    #[test]
-    fn verbs_and_scopes_are_those_of_dashboards() {
-        for (method, path, query, verb, scope) in [
-            (Method::GET, "/api/v1/namespaces/n/pods", None, "LIST", "namespace"),
-            (Method::GET, "/api/v1/pods", Some("watch=1"), "WATCH", "cluster"),
-            (Method::GET, "/api/v1/namespaces/n/pods/p", None, "GET", "resource"),
-            (Method::POST, "/api/v1/namespaces/n/pods", None, "POST", "resource"),
-            (Method::POST, "/api/v1/namespaces/n/pods/p/exec", None, "CONNECT", "resource"),
-            (Method::DELETE, "/api/v1/namespaces/n/pods", None, "DELETECOLLECTION", "namespace"),
-            (Method::GET, "/metrics", None, "GET", ""),
-        ] {
-            let labels = labels(&method, path, query);
-            assert_eq!((labels.verb, labels.scope), (verb, scope), "{method} {path}");
-        }
-    }
-}
+mod tests;

@@ -1,0 +1,4 @@
+//! The target `json_patch`; see `src/targets.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| muster_fuzz::json_patch(bytes));

@@ -1,0 +1,4 @@
+//! The target `merge_patch`; see `src/targets.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| muster_fuzz::merge_patch(bytes));
