@@ -24,9 +24,9 @@ pub(super) struct Template {
 enum Node {
     Text(String),
     Print(Pipeline),
-    If(Pipeline, Vec<Node>, Vec<Node>),
-    Range(Pipeline, Vec<Node>, Vec<Node>),
-    With(Pipeline, Vec<Node>, Vec<Node>),
+    If(Pipeline, Vec<Self>, Vec<Self>),
+    Range(Pipeline, Vec<Self>, Vec<Self>),
+    With(Pipeline, Vec<Self>, Vec<Self>),
 }
 
 /// `$a, $b := command | command`.
@@ -680,7 +680,7 @@ fn call(name: &str, arguments: &[Option<Value>]) -> Result<Option<Value>, String
             needs(1)?;
             let stop = name == "or";
             let decisive = arguments.iter().find(|value| truth(value.as_ref()) == stop);
-            Ok(decisive.or(arguments.last()).cloned().flatten())
+            Ok(decisive.or_else(|| arguments.last()).cloned().flatten())
         }
         "exists" => flag(truth(first.as_ref())),
         "len" => match first {
