@@ -208,7 +208,9 @@ impl Patches {
 
 /// What a file's name says: `^(target)([^.+\n]*)?(\+)?(type)?`, then an extension.
 fn meaning(file: &str) -> Result<Option<(Target, PatchType)>, PatchesError> {
-    let stem = file.strip_suffix(".yaml").or(file.strip_suffix(".json"));
+    let stem = file
+        .strip_suffix(".yaml")
+        .or_else(|| file.strip_suffix(".json"));
     if stem.is_none_or(str::is_empty) {
         return Ok(None);
     }

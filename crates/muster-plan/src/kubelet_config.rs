@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
+use muster_kubeadm::config::to_yaml;
 use muster_kubeadm::patches::{PatchesError, Target};
 
 use crate::cluster_dns::ClusterDns;
@@ -42,12 +43,6 @@ pub enum KubeletConfigError {
     /// A patch does not fit it: correct the patch that is named.
     #[error("the kubelet configuration cannot be patched")]
     Patch(#[source] PatchesError),
-    /// It could not be written as YAML.
-    #[error("the kubelet configuration cannot be written: {reason}")]
-    Unwritable {
-        /// Why.
-        reason: String,
-    },
 }
 
 /// The text of `config.yaml`.
@@ -72,12 +67,7 @@ pub fn kubelet_config(
         config.insert("clusterDomain".into(), json!(dns.domain));
     }
     let config = patched(config, request, facts)?;
-    let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
-    serde_saphyr::to_string_with_options(&Value::Object(config), options).map_err(|error| {
-        KubeletConfigError::Unwritable {
-            reason: error.to_string(),
-        }
-    })
+    Ok(to_yaml(&Value::Object(config)))
 }
 
 /// The text of `instance-config.yaml`: what kubeadm keeps apart because it is particular to the machine.
@@ -274,7 +264,7 @@ unheardOf:
             lines.contains(&"containerRuntimeEndpoint: unix:///var/run/containerd/containerd.sock"),
             "{text}"
         );
-        assert!(text.contains("clusterDNS:\n- \"10.96.0.10\"\n"), "{text}");
+        assert!(text.contains("clusterDNS:\n- 10.96.0.10\n"), "{text}");
         assert!(text.contains("memorySwap: {}"), "{text}");
         let read = parse(&text).unwrap();
         assert_eq!(read["rotateCertificates"], true);

@@ -259,7 +259,9 @@ impl JoinRequest {
                 // A stale socket beside a live one is no choice.
                 let sockets = &facts.cri_sockets;
                 let live = sockets.iter().find(|socket| socket.answers);
-                let found = live.or(sockets.first()).map(|socket| socket.path.as_str());
+                let found = live
+                    .or_else(|| sockets.first())
+                    .map(|socket| socket.path.as_str());
                 format!("unix://{}", found.unwrap_or(paths::CRI_SOCKETS[0]))
             }
         }

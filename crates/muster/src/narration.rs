@@ -65,6 +65,10 @@ pub(crate) fn sentence(event: &Event) -> Option<String> {
             "{:14} an earlier join of {node_name} to {endpoint} was cut off after {steps_done} steps",
             "resuming"
         ),
+        // A repair is no node's.
+        Event::Undoing { node_name, reason } if node_name.is_empty() => {
+            format!("{:14} taking it back: {}", "undoing", first_line(reason))
+        }
         Event::Undoing { node_name, reason } => {
             format!(
                 "{:14} taking back the join of {node_name}: {}",

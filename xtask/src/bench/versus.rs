@@ -189,10 +189,10 @@ impl Driver<'_> {
 
     /// A token is of use once cluster-info is signed with it; neither tool is to wait for the signer.
     fn until_signed(&self, words: &str) -> Result<()> {
-        let after = words
+        let mut after = words
             .split_whitespace()
             .skip_while(|word| *word != "--token");
-        let token = after.skip(1).next().context("no token")?;
+        let token = after.nth(1).context("no token")?;
         let key = format!(
             "jws-kubeconfig-{}",
             token.split('.').next().unwrap_or_default()

@@ -171,10 +171,11 @@ impl Run<'_> {
         step: &Step,
     ) -> Result<Value, Failure> {
         match step {
-            Step::PrepareControlPlane { blueprint, fetch } => {
-                if *fetch {
-                    self.fetch_shared(blueprint).await?;
-                }
+            Step::PrepareControlPlane {
+                blueprint,
+                fetch: true,
+            } => {
+                self.fetch_shared(blueprint).await?;
             }
             Step::TakeTurn { .. } => self.take_turn(driver).await?,
             Step::ReleaseTurn { .. } => {
@@ -355,7 +356,7 @@ impl Run<'_> {
 
     /// A client of the cluster's etcds, with the certificate for health checks that the join made.
     async fn etcd(&self, driver: &Driver) -> Result<EtcdClient, Failure> {
-        let blueprint = blueprint(driver).ok_or_else(|| no_blueprint())?;
+        let blueprint = blueprint(driver).ok_or_else(no_blueprint)?;
         if !matches!(blueprint.cluster.etcd, Etcd::Local(_)) {
             return Err(no_blueprint());
         }
@@ -423,7 +424,7 @@ impl Run<'_> {
         if let Some(shared) = self.plane.shared.lock().clone() {
             return Ok(shared);
         }
-        let blueprint = blueprint(driver).ok_or_else(|| no_blueprint())?;
+        let blueprint = blueprint(driver).ok_or_else(no_blueprint)?;
         self.fetch_shared(&blueprint).await
     }
 

@@ -195,7 +195,7 @@ impl Discovery {
                 vec![DiscoveryEffect::Connect(self.request.endpoint.clone())]
             }
             (State::ReadingChain { instead_of, date }, DiscoveryEvent::ChainRead(chain)) => {
-                self.from_chain(instead_of, &chain, date)
+                self.vouched_by_chain(instead_of, &chain, date)
             }
             (State::Verifying(candidate), DiscoveryEvent::ChainVerified) => trusted(*candidate),
             (State::Verifying(candidate), DiscoveryEvent::ChainRefused(fault)) => {
@@ -362,7 +362,7 @@ impl Discovery {
     }
 
     /// A pinned CA that stands in the server's own chain needs no cluster-info.
-    fn from_chain(
+    fn vouched_by_chain(
         &mut self,
         instead_of: HandshakeError,
         chain: &CertificateBundle,

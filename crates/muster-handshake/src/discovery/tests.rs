@@ -165,7 +165,10 @@ fn drive_with(
                 }
                 DiscoveryEffect::SendTrusted(request) => {
                     assert_eq!(request.sender, Sender::Holder);
-                    let body = cluster.to_holder.clone().unwrap_or(cluster.info.clone());
+                    let body = cluster
+                        .to_holder
+                        .clone()
+                        .unwrap_or_else(|| cluster.info.clone());
                     let status = body["code"].as_u64().unwrap_or(200) as u16;
                     events.push(DiscoveryEvent::Answered(Ok(Response {
                         status: StatusCode::from_u16(status).unwrap(),

@@ -117,10 +117,10 @@ pub(super) fn cluster_static(cluster: &mut ClusterConfiguration) {
     let year = 365 * 24 * 3600;
     cluster
         .certificate_validity_period
-        .get_or_insert(Span::from_secs(year));
+        .get_or_insert_with(|| Span::from_secs(year));
     cluster
         .ca_certificate_validity_period
-        .get_or_insert(Span::from_secs(10 * year));
+        .get_or_insert_with(|| Span::from_secs(10 * year));
     if cluster.etcd.local.is_none() && cluster.etcd.external.is_none() {
         cluster.etcd.local = Some(LocalEtcd::default());
     }

@@ -10,10 +10,10 @@ pub(super) enum Shape {
     Flag,
     Number,
     Span,
-    List(&'static Shape),
+    List(&'static Self),
     /// Any keys, values of one shape.
-    Map(&'static Shape),
-    Struct(&'static str, &'static [(&'static str, Shape)]),
+    Map(&'static Self),
+    Struct(&'static str, &'static [(&'static str, Self)]),
     /// Whatever Kubernetes' own types allow.
     Any,
 }

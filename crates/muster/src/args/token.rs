@@ -58,4 +58,7 @@ pub(crate) struct Create {
     /// Print the whole join line instead of the token alone
     #[arg(long)]
     pub(crate) print_join_command: bool,
+    /// Print the line for a control-plane node, with this key of the uploaded certificates
+    #[arg(long, value_name = "KEY", requires = "print_join_command")]
+    pub(crate) certificate_key: Option<String>,
 }

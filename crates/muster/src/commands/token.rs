@@ -66,7 +66,11 @@ async fn create_token(token: &Token, create: &Create, printer: Printer) -> Resul
     if printer.output() != Output::Text {
         print_object(&describe(&secret), printer);
     } else if create.print_join_command {
-        printer.line(join_command("muster", &cluster, &secret.token)?);
+        let mut line = join_command("muster", &cluster, &secret.token)?;
+        if let Some(key) = &create.certificate_key {
+            let _ = write!(line, " --control-plane --certificate-key {key}");
+        }
+        printer.line(line);
     } else {
         printer.line(secret.token.to_text().expose());
     }
@@ -102,6 +106,10 @@ fn secret_of(create: &Create, now: Timestamp) -> Result<BootstrapTokenSecret, Fa
             Failure::usage(format!("a token may not give the group {group:?}"))
                 .cure("groups must match system:bootstrappers:[a-z0-9:-]{0,255}[a-z0-9]"),
         );
+    }
+    if let Some(key) = &create.certificate_key {
+        muster_kubeadm::shared_certs::CertificateKey::parse(key)
+            .map_err(|error| Failure::usage("--certificate-key cannot be used").because(&error))?;
     }
     let mut secret = BootstrapTokenSecret::new(token);
     secret.description.clone_from(&create.description);

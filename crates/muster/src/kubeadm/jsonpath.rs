@@ -20,7 +20,7 @@ pub(super) struct Program {
 enum Part {
     Text(String),
     Path(Vec<Step>),
-    Range(Vec<Step>, Vec<Part>),
+    Range(Vec<Step>, Vec<Self>),
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -26,7 +26,7 @@ pub(super) async fn create_or_update(
     };
     let (group, version) = text("/apiVersion")
         .split_once('/')
-        .unwrap_or(("", text("/apiVersion")));
+        .unwrap_or_else(|| ("", text("/apiVersion")));
     let kind = GroupVersionKind::gvk(group, version, text("/kind"));
     let resource = ApiResource::from_gvk(&kind);
     let api: Api<DynamicObject> = match text("/metadata/namespace") {

@@ -15,9 +15,9 @@ pub(super) const OWN_COMMANDS: [&str; 4] = ["config", "certs", "kubeconfig", "in
 /// A command that did not do what it was asked for.
 #[derive(Debug)]
 pub(super) struct Refusal {
-    id: String,
+    id: Box<str>,
     code: u8,
-    text: String,
+    text: Box<str>,
     causes: Vec<String>,
     remedy: Vec<String>,
     /// What is to be told before it.
@@ -28,9 +28,9 @@ impl Refusal {
     /// With a stable id and the exit code of our own command line.
     pub(super) fn new(id: &str, code: u8, text: impl Into<String>) -> Self {
         Self {
-            id: id.to_owned(),
+            id: id.into(),
             code,
-            text: text.into(),
+            text: text.into().into_boxed_str(),
             causes: Vec::new(),
             remedy: Vec::new(),
             warnings: Vec::new(),
@@ -46,7 +46,7 @@ impl Refusal {
     pub(super) fn under_own_name(mut self) -> Self {
         for command in OWN_COMMANDS {
             let (theirs, ours) = (format!("kubeadm {command}"), format!("muster {command}"));
-            self.text = self.text.replace(&theirs, &ours);
+            self.text = self.text.replace(&theirs, &ours).into_boxed_str();
         }
         self
     }
@@ -79,7 +79,7 @@ impl Refusal {
 
     /// Puts words in front: `error execution phase X: …`.
     pub(super) fn in_front(mut self, words: &str) -> Self {
-        self.text = format!("{words}: {}", self.text);
+        self.text = format!("{words}: {}", self.text).into_boxed_str();
         self
     }
 
@@ -105,7 +105,7 @@ impl Refusal {
 
     /// As our own command line ends.
     pub(super) fn into_failure(self) -> Failure {
-        let mut failure = Failure::new(&self.id, self.code, self.text);
+        let mut failure = Failure::new(&self.id, self.code, self.text.into_string());
         failure.causes = self.causes;
         failure.remedy = self.remedy;
         failure
@@ -122,9 +122,9 @@ impl From<Failure> for Refusal {
             }
         }
         Self {
-            id: failure.id,
+            id: failure.id.into_boxed_str(),
             code: failure.code,
-            text,
+            text: text.into_boxed_str(),
             causes: failure.causes,
             remedy: failure.remedy,
             warnings: Vec::new(),

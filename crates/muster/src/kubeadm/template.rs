@@ -24,9 +24,9 @@ pub(super) struct Template {
 enum Node {
     Text(String),
     Print(Pipeline),
-    If(Pipeline, Vec<Node>, Vec<Node>),
-    Range(Pipeline, Vec<Node>, Vec<Node>),
-    With(Pipeline, Vec<Node>, Vec<Node>),
+    If(Pipeline, Vec<Self>, Vec<Self>),
+    Range(Pipeline, Vec<Self>, Vec<Self>),
+    With(Pipeline, Vec<Self>, Vec<Self>),
 }
 
 /// `$a, $b := command | command`.
@@ -59,6 +59,8 @@ enum Token {
     Text(String),
     Number(f64),
     Field(String),
+    /// A field that follows the token before it without a space.
+    Chained(String),
     Variable(String),
     Pipe,
     Open,
@@ -155,7 +157,9 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
     let mut found = Vec::new();
     let mut characters = text.chars().peekable();
     let is_name = |c: &char| c.is_alphanumeric() || *c == '_';
+    let mut spaced = true;
     while let Some(&first) = characters.peek() {
+        let apart = std::mem::replace(&mut spaced, first.is_whitespace());
         match first {
             c if c.is_whitespace() => {
                 characters.next();
@@ -187,7 +191,16 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
             }
             '.' => {
                 characters.next();
-                found.push(Token::Field(take_while(&mut characters, is_name)));
+                let name = take_while(&mut characters, is_name);
+                let follows = matches!(
+                    found.last(),
+                    Some(Token::Field(_) | Token::Chained(_) | Token::Variable(_) | Token::Close)
+                );
+                found.push(if follows && !apart {
+                    Token::Chained(name)
+                } else {
+                    Token::Field(name)
+                });
             }
             '$' => {
                 characters.next();
@@ -401,7 +414,7 @@ fn commands(tokens: &[Token], at: &mut usize, depth: usize) -> Result<Vec<Vec<Op
 /// `.a.b.c`: as the words stand without spaces, they follow each other.
 fn fields(tokens: &[Token], at: &mut usize, first: Option<&String>) -> Vec<String> {
     let mut path: Vec<String> = first.into_iter().cloned().collect();
-    while let Some(Token::Field(name)) = tokens.get(*at) {
+    while let Some(Token::Chained(name)) = tokens.get(*at) {
         if name.is_empty() {
             break;
         }
@@ -680,7 +693,7 @@ fn call(name: &str, arguments: &[Option<Value>]) -> Result<Option<Value>, String
             needs(1)?;
             let stop = name == "or";
             let decisive = arguments.iter().find(|value| truth(value.as_ref()) == stop);
-            Ok(decisive.or(arguments.last()).cloned().flatten())
+            Ok(decisive.or_else(|| arguments.last()).cloned().flatten())
         }
         "exists" => flag(truth(first.as_ref())),
         "len" => match first {

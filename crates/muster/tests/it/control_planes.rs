@@ -416,7 +416,7 @@ fn a_join_that_is_stopped_after_its_learner_was_added_takes_the_learner_out_agai
             .iter()
             .any(|(_, votes)| !votes)
             .then_some(())
-            .ok_or(format!("{members:?}"))
+            .ok_or_else(|| format!("{members:?}"))
     });
     running.interrupt();
     let (success, errors) = running.end();
@@ -444,7 +444,7 @@ fn a_join_that_is_killed_goes_on_with_its_learner() {
             .iter()
             .any(|(_, votes)| !votes)
             .then_some(())
-            .ok_or(format!("{members:?}"))
+            .ok_or_else(|| format!("{members:?}"))
     });
     running.kill();
     let pods = StaticPods::follow(&node, 2, &plane.server.address);

@@ -150,7 +150,7 @@ fn configuration_files_are_printed_checked_and_migrated_under_both_names() {
     assert_eq!(stdout_of(own), defaults);
     let old = face.file(
         "old.yaml",
-        "apiVersion: kubeadm.k8s.io/v1beta3\nkind: JoinConfiguration\ndiscovery:\n  file: {kubeConfigPath: https://x}\n  timeout: 3m\nnodeRegistration: {name: n, criSocket: /run/x.sock}\n",
+        "apiVersion: kubeadm.k8s.io/v1beta3\nkind: JoinConfiguration\ndiscovery:\n  file: {kubeConfigPath: https://x}\n  timeout: 3m\nnodeRegistration: {name: n1, criSocket: /run/x.sock}\n",
     );
     let old = old.to_str().unwrap();
     let migrated = stdout_of(face.run(&["config", "migrate", "--old-config", old]));
@@ -442,7 +442,7 @@ fn certificates_are_requested_looked_at_and_renewed_on_disk() {
     assert_eq!(std::fs::metadata(&key_place).unwrap().permissions().mode() & 0o777, 0o600);
     let missing = stdout_of(face.run(&["certs", "renew", "front-proxy-client", "--config", file]));
     assert_eq!(missing, "MISSING! certificate for the front proxy client");
-    let wrong = face.run(&["certs", "renew", "nothing", "--config", file]);
+    let wrong = face.run(&["certs", "renew", "nothing"]);
     assert!(errors(&wrong).starts_with("error: unknown command \"nothing\" for \"kubeadm certs renew\""));
 }
 

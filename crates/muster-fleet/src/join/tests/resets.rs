@@ -18,8 +18,14 @@ fn kubeadms_worker() -> SimHost {
     for (path, content) in [
         ("/etc/kubernetes/kubelet.conf", &conf[..]),
         ("/etc/kubernetes/pki/ca.crt", b"a certificate"),
-        ("/var/lib/kubelet/kubeadm-flags.env", b"KUBELET_KUBEADM_ARGS=\"\"\n"),
-        ("/var/lib/kubelet/config.yaml", b"kind: KubeletConfiguration\n"),
+        (
+            "/var/lib/kubelet/kubeadm-flags.env",
+            b"KUBELET_KUBEADM_ARGS=\"\"\n",
+        ),
+        (
+            "/var/lib/kubelet/config.yaml",
+            b"kind: KubeletConfiguration\n",
+        ),
         ("/var/lib/kubelet/pki/kubelet-client-current.pem", b"a key"),
         ("/var/lib/kubelet/pods/u/volumes/v/data", b"a volume's"),
         ("/var/log/pods/default_p_u/c/0.log", b"a log"),
@@ -32,7 +38,10 @@ fn kubeadms_worker() -> SimHost {
     host.with_world(|world| {
         world.pods.insert("pod".into());
         world.kernel.links.insert("cni0".into());
-        world.kernel.filters.insert("iptables chain nat KUBE-SERVICES".into());
+        world
+            .kernel
+            .filters
+            .insert("iptables chain nat KUBE-SERVICES".into());
     });
     host
 }
@@ -44,9 +53,19 @@ fn files(scene: &Scene) -> Vec<String> {
     files.map(|(path, _)| path).collect()
 }
 
-async fn reset_with_options(scene: &Scene, options: &ResetOptions) -> Result<ResetOutcome, JoinError> {
+async fn reset_with_options(
+    scene: &Scene,
+    options: &ResetOptions,
+) -> Result<ResetOutcome, JoinError> {
     let journal = scene.journal();
-    reset_with(options, &scene.host, &scene.cluster, &journal, &scene.events()).await
+    reset_with(
+        options,
+        &scene.host,
+        &scene.cluster,
+        &journal,
+        &scene.events(),
+    )
+    .await
 }
 
 #[tokio::test(start_paused = true)]
@@ -57,7 +76,8 @@ async fn a_node_of_kubeadm_goes_and_what_is_not_its_own_stays() {
         ..ResetOptions::default()
     };
     let before = scene.host.snapshot();
-    let ResetOutcome::Planned { undo, .. } = reset_with_options(&scene, &planned).await.unwrap() else {
+    let ResetOutcome::Planned { undo, .. } = reset_with_options(&scene, &planned).await.unwrap()
+    else {
         panic!("a rehearsal plans");
     };
     assert_eq!(undo[0], "stop service kubelet");
@@ -72,9 +92,17 @@ async fn a_node_of_kubeadm_goes_and_what_is_not_its_own_stays() {
     let world = scene.host.snapshot();
     assert!(world.pods.is_empty() && scene.host.mounts().is_empty());
     assert!(!scene.host.kubelet_runs());
-    assert!(world.kernel.links.contains("cni0"), "networks go on request only");
+    assert!(
+        world.kernel.links.contains("cni0"),
+        "networks go on request only"
+    );
     let again = scene.reset().await.unwrap();
-    assert_eq!(again, ResetOutcome::Nothing { left_behind: vec![] });
+    assert_eq!(
+        again,
+        ResetOutcome::Nothing {
+            left_behind: vec![]
+        }
+    );
 
     let thorough = ResetOptions {
         wishes: ResetWishes {
@@ -86,7 +114,10 @@ async fn a_node_of_kubeadm_goes_and_what_is_not_its_own_stays() {
     };
     reset_with_options(&scene, &thorough).await.unwrap();
     let kernel = scene.host.snapshot().kernel;
-    assert!(kernel.links.is_empty() && kernel.filters.is_empty(), "{kernel:?}");
+    assert!(
+        kernel.links.is_empty() && kernel.filters.is_empty(),
+        "{kernel:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -95,7 +126,12 @@ async fn an_administrators_credentials_take_the_node_object_along() {
     scene.cluster.put_node("n1", true);
     scene.cluster.administrator(true);
     let outcome = scene.reset().await.unwrap();
-    assert_eq!(outcome, ResetOutcome::Clean { left_behind: vec![] });
+    assert_eq!(
+        outcome,
+        ResetOutcome::Clean {
+            left_behind: vec![]
+        }
+    );
     assert_eq!(scene.cluster.nodes(), Vec::<String>::new());
 }
 
@@ -107,7 +143,10 @@ async fn what_holds_on_makes_the_reset_unclean_with_numbered_instructions() {
     let error = scene.reset().await.unwrap_err();
     assert_eq!((error.id(), error.exit_code()), ("undo-incomplete", 67));
     let remedy = error.remedy().unwrap();
-    assert!(remedy.contains("umount /var/lib/kubelet/pods/u/volumes/v"), "{remedy}");
+    assert!(
+        remedy.contains("umount /var/lib/kubelet/pods/u/volumes/v"),
+        "{remedy}"
+    );
     assert!(remedy.starts_with("1. "), "{remedy}");
     assert!(files(&scene).contains(&"/var/lib/kubelet/pods/u/volumes/v/data".to_owned()));
 }
@@ -119,17 +158,27 @@ async fn a_foreign_reset_that_is_cut_off_anywhere_goes_on_where_it_stopped() {
     let end = counted.machine();
     let (records, operations) = (counted.store.writes(), counted.host.operations());
     assert!(records > 10 && operations > 10, "{records} {operations}");
-    let cuts = (0..records).flat_map(|n| [Cut::Before(n), Cut::After(n)]).map(|cut| (Some(cut), None));
-    let places: Vec<_> = cuts.chain((0..operations).map(|operation| (None, Some(operation)))).collect();
+    let cuts = (0..records)
+        .flat_map(|n| [Cut::Before(n), Cut::After(n)])
+        .map(|cut| (Some(cut), None));
+    let places: Vec<_> = cuts
+        .chain((0..operations).map(|operation| (None, Some(operation))))
+        .collect();
     for (cut, operation) in places {
         let scene = Scene::on(kubeadms_worker());
         scene.store.cut(cut);
         scene.host.lose_power_at(operation);
         let first = scene.reset().await;
-        assert!(scene.host.is_off() && first.is_err(), "{cut:?} {operation:?}: {first:?}");
+        assert!(
+            scene.host.is_off() && first.is_err(),
+            "{cut:?} {operation:?}: {first:?}"
+        );
         scene.store.cut(None);
         scene.host.lose_power_at(None);
-        scene.reset().await.unwrap_or_else(|error| panic!("{cut:?} {operation:?}: {}", error.message()));
+        scene
+            .reset()
+            .await
+            .unwrap_or_else(|error| panic!("{cut:?} {operation:?}: {}", error.message()));
         assert_eq!(scene.machine(), end, "{cut:?} {operation:?}");
     }
 }
@@ -181,7 +230,14 @@ async fn planned_repairs(host: &SimHost) -> Vec<PlannedStep> {
 
 async fn mend(scene: &Scene, steps: &[PlannedStep]) -> Result<(), JoinError> {
     let journal = scene.journal();
-    repair_with(steps, &scene.host, &scene.cluster, &journal, &scene.events()).await
+    repair_with(
+        steps,
+        &scene.host,
+        &scene.cluster,
+        &journal,
+        &scene.events(),
+    )
+    .await
 }
 
 async fn unmend(scene: &Scene) -> Result<Option<Vec<Residue>>, JoinError> {
@@ -202,7 +258,10 @@ async fn a_repair_stands_beside_a_join_and_either_is_taken_back_alone() {
     // The join's own end must not take the repair's backups along.
     scene.join(&options("n1")).await.unwrap();
     assert_eq!(unmend(&scene).await.unwrap(), Some(vec![]));
-    assert!(scene.host.kubelet_runs(), "the node is none of the repair's business");
+    assert!(
+        scene.host.kubelet_runs(),
+        "the node is none of the repair's business"
+    );
     assert_eq!(unmend(&scene).await.unwrap(), None);
     scene.reset().await.unwrap();
     assert_eq!(scene.machine(), before);
@@ -242,8 +301,16 @@ async fn a_repair_that_is_cut_off_at_any_record_ends_mended_or_as_before() {
 /// The steps of a saga that a machine went through, latest story.
 async fn steps_of(scene: &Scene) -> Vec<(String, Step)> {
     let told = scene.journal().tell().await.unwrap().unwrap();
-    let specs = told.last().unwrap().state.header().definition.steps().to_vec();
-    let read = |spec: &muster_saga::StepSpec| (spec.id.to_string(), StepContent::of(spec).unwrap().step);
+    let specs = told
+        .last()
+        .unwrap()
+        .state
+        .header()
+        .definition
+        .steps()
+        .to_vec();
+    let read =
+        |spec: &muster_saga::StepSpec| (spec.id.to_string(), StepContent::of(spec).unwrap().step);
     specs.iter().map(read).collect()
 }
 
@@ -269,7 +336,11 @@ async fn an_undo_that_fails_is_named_and_the_next_reset_ends_clean() {
         let (scene, before, _) = joined().await;
         // Names of a repair's steps carry the time at which it began: found again by what they do.
         let own = match id.starts_with("fix-") {
-            true => all_ids(&scene).await.into_iter().find(|own| stem(own) == stem(&id)).unwrap(),
+            true => all_ids(&scene)
+                .await
+                .into_iter()
+                .find(|own| stem(own) == stem(&id))
+                .unwrap(),
             false => id.clone(),
         };
         scene.host.fail_undo(&own, true);
@@ -277,7 +348,10 @@ async fn an_undo_that_fails_is_named_and_the_next_reset_ends_clean() {
         assert_eq!(error.id(), "undo-incomplete", "{id}: {error:?}");
         assert!(error.remedy().unwrap().starts_with("1. "), "{id}");
         scene.host.fail_undo(&own, false);
-        scene.reset().await.unwrap_or_else(|error| panic!("{id}: {}", error.message()));
+        scene
+            .reset()
+            .await
+            .unwrap_or_else(|error| panic!("{id}: {}", error.message()));
         assert_eq!(scene.machine(), before, "{id}: not clean after all");
     }
     assert!(tried > 20, "{tried}");
@@ -289,7 +363,9 @@ fn stem(id: &str) -> &str {
 
 async fn all_ids(scene: &Scene) -> Vec<String> {
     let told = scene.journal().tell().await.unwrap().unwrap();
-    let steps = told.iter().flat_map(|told| told.state.header().definition.steps());
+    let steps = told
+        .iter()
+        .flat_map(|told| told.state.header().definition.steps());
     steps.map(|spec| spec.id.to_string()).collect()
 }
 
@@ -376,7 +452,8 @@ async fn every_kind_of_step_occurs_in_a_saga_that_is_proved() {
         }
         request.annotations = vec![("a".into(), "b".into())];
         request.node_ip = NodeIp::Unsaid;
-        let answers = ClusterAnswers::new("https://10.0.0.1:6443", "a CA", jiff::Timestamp::UNIX_EPOCH);
+        let answers =
+            ClusterAnswers::new("https://10.0.0.1:6443", "a CA", jiff::Timestamp::UNIX_EPOCH);
         let plan = plan(&facts, &request, &answers).unwrap();
         let steps: Vec<Step> = plan.steps.into_iter().map(|step| step.step).collect();
         note(&steps, Proved::Worker);
@@ -386,7 +463,11 @@ async fn every_kind_of_step_occurs_in_a_saga_that_is_proved() {
     note(&repair, Proved::Repair);
     let scene = Scene::on(kubeadms_worker());
     scene.reset().await.unwrap();
-    let reset: Vec<Step> = steps_of(&scene).await.into_iter().map(|(_, step)| step).collect();
+    let reset: Vec<Step> = steps_of(&scene)
+        .await
+        .into_iter()
+        .map(|(_, step)| step)
+        .collect();
     note(&reset, Proved::Reset);
 
     for (kind, proved) in EVERY {
@@ -395,7 +476,10 @@ async fn every_kind_of_step_occurs_in_a_saga_that_is_proved() {
             continue;
         }
         let sagas = seen.get(kind).map_or(&[][..], Vec::as_slice);
-        assert!(sagas.contains(proved), "{kind} does not occur in {proved:?}: {sagas:?}");
+        assert!(
+            sagas.contains(proved),
+            "{kind} does not occur in {proved:?}: {sagas:?}"
+        );
     }
 }
 

@@ -456,3 +456,40 @@ async fn an_undo_that_gets_stuck_names_what_is_left_and_ends_when_tried_again() 
     ));
     assert_eq!(scene.machine(), before);
 }
+
+#[tokio::test]
+async fn a_node_that_brings_its_certificate_along_asks_for_none() {
+    let scene = Scene::new();
+    scene.cluster.certified(b"certificate and key");
+    scene.join(&options("n1")).await.unwrap();
+    assert_eq!(scene.cluster.requests(), 0);
+    let tree = scene.host.snapshot();
+    let kept = tree.tree.iter().any(|(path, entry)| {
+        path.starts_with("/var/lib/kubelet/pki/kubelet-client-")
+            && matches!(entry, Entry::File { content, .. } if content == b"certificate and key")
+    });
+    assert!(kept, "{:?}", tree.tree.keys().collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn labels_of_an_administrator_and_annotations_come_after_the_registration() {
+    let scene = Scene::new();
+    scene.cluster.administrator(true);
+    let mut options = options("n1");
+    options.request.admin_labels = vec![("node-role.kubernetes.io/worker".into(), String::new())];
+    options.request.annotations = vec![("a/note".into(), "text".into())];
+    scene.join(&options).await.unwrap();
+    let marks = scene.cluster.marks();
+    assert_eq!(marks.admin_labels, options.request.admin_labels);
+    assert_eq!(marks.annotations, options.request.annotations);
+}
+
+#[tokio::test]
+async fn labels_that_nobody_may_set_take_the_join_back() {
+    let scene = Scene::new();
+    let mut options = options("n1");
+    options.request.admin_labels = vec![("node-role.kubernetes.io/worker".into(), String::new())];
+    let error = scene.join(&options).await.unwrap_err();
+    assert_eq!(error.id(), "forbidden");
+    assert!(scene.cluster.nodes().is_empty());
+}

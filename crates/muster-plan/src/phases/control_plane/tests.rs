@@ -18,7 +18,11 @@ fn answers(configuration: &str) -> ClusterAnswers {
     ClusterAnswers {
         cluster_configuration: Some(configuration.to_owned()),
         local_ip: Some("10.0.0.7".parse().unwrap()),
-        ..ClusterAnswers::new("https://lb.example:6443", "a CA certificate", Timestamp::UNIX_EPOCH)
+        ..ClusterAnswers::new(
+            "https://lb.example:6443",
+            "a CA certificate",
+            Timestamp::UNIX_EPOCH,
+        )
     }
 }
 
@@ -102,7 +106,10 @@ fn the_kubelet_asks_the_api_server_beside_it_and_writes_no_ca() {
     let Step::WriteFile { content, .. } = conf else {
         panic!("{conf:?}")
     };
-    assert!(content.contains("server: https://10.0.0.7:6443\n"), "{content}");
+    assert!(
+        content.contains("server: https://10.0.0.7:6443\n"),
+        "{content}"
+    );
     assert!(!has(&plan, "write-ca"));
     let dir = &plan.steps[place(&plan, "make-manifests-dir")].step;
     assert!(matches!(dir, Step::MakeDir { mode: 0o700, .. }), "{dir:?}");
@@ -114,7 +121,13 @@ fn with_etcd_elsewhere_no_member_is_added() {
         "{CONFIGURATION}etcd: {{external: {{endpoints: ['https://e:2379'], caFile: /e/ca.crt, certFile: /e/c.crt, keyFile: /e/c.key}}}}\n"
     );
     let plan = planned(&configuration, with_key());
-    for id in ["take-turn", "add-etcd-learner", "pod-etcd", "claim-etcd-data", "key-etcd-peer"] {
+    for id in [
+        "take-turn",
+        "add-etcd-learner",
+        "pod-etcd",
+        "claim-etcd-data",
+        "key-etcd-peer",
+    ] {
         assert!(!has(&plan, id), "{id}");
     }
     assert!(has(&plan, "share-external-etcd.key"));
@@ -136,7 +149,9 @@ fn taints_are_given_when_the_node_is_marked_and_not_by_the_kubelet() {
     assert!(matches!(flags, Step::WriteFile { content, .. } if !content.contains("taints")));
     let usual = planned(CONFIGURATION, with_key());
     let mark = &usual.steps[place(&usual, "mark-control-plane")].step;
-    assert!(matches!(mark, Step::MarkControlPlane { taints, .. } if taints[0].to_string() == "node-role.kubernetes.io/control-plane=:NoSchedule"));
+    assert!(
+        matches!(mark, Step::MarkControlPlane { taints, .. } if taints[0].to_string() == "node-role.kubernetes.io/control-plane=:NoSchedule")
+    );
 }
 
 #[test]
@@ -147,11 +162,19 @@ fn without_key_the_shared_certificates_must_be_there() {
     };
     let missing = |facts: &Facts| {
         let plan = plan(facts, &request, &answers(CONFIGURATION)).unwrap();
-        plan.findings.iter().any(|finding| finding.id == "SharedCertificates")
+        plan.findings
+            .iter()
+            .any(|finding| finding.id == "SharedCertificates")
     };
     let mut facts = facts();
     assert!(missing(&facts));
-    for name in ["ca.crt", "front-proxy-ca.crt", "sa.pub", "sa.key", "etcd/ca.crt"] {
+    for name in [
+        "ca.crt",
+        "front-proxy-ca.crt",
+        "sa.pub",
+        "sa.key",
+        "etcd/ca.crt",
+    ] {
         let path = format!("/etc/kubernetes/pki/{name}");
         facts.files.insert(path, FileFact::File { size: 1 });
     }
@@ -160,7 +183,9 @@ fn without_key_the_shared_certificates_must_be_there() {
     assert!(!has(&plan, "share-ca.crt"));
     // The authority's key is elsewhere: nothing signs on this node.
     let pod = &plan.steps[place(&plan, "pod-kube-controller-manager")].step;
-    assert!(matches!(pod, Step::WriteFile { content, .. } if content.contains("--cluster-signing-key-file=\n")));
+    assert!(
+        matches!(pod, Step::WriteFile { content, .. } if content.contains("--cluster-signing-key-file=\n"))
+    );
 }
 
 #[test]
@@ -189,7 +214,9 @@ fn a_cluster_that_takes_no_second_control_plane_node_is_told_so() {
 #[test]
 fn the_blueprint_in_the_journal_holds_no_password_of_a_proxy() {
     let mut facts = facts();
-    facts.proxies.insert("HTTPS_PROXY".into(), "http://me:hunter2@proxy:3128".into());
+    facts
+        .proxies
+        .insert("HTTPS_PROXY".into(), "http://me:hunter2@proxy:3128".into());
     let plan = plan(&facts, &asked(with_key()), &answers(CONFIGURATION)).unwrap();
     let prepare = &plan.steps[place(&plan, "prepare-control-plane")].step;
     assert!(!serde_json::to_string(prepare).unwrap().contains("hunter2"));
