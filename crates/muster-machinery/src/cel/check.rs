@@ -464,7 +464,8 @@ impl<'s> Checker<'_, 's> {
         };
         all.extend(types);
         let traversed = match name {
-            "size" | "hasValue" | "value" | "orValue" | "type" | "dyn" | "none" | "of" => 0,
+            "size" | "hasValue" | "value" | "orValue" | "type" | "dyn" | "none" | "of"
+            | "duration" | "timestamp" | "int" | "uint" | "double" | "bool" => 0,
             "isSorted" | "sum" | "min" | "max" | "indexOf" | "lastIndexOf" | "distinct"
             | "sort" | "flatten" => all.first().map_or(0, Type::size),
             "matches" | "find" | "findAll" => {

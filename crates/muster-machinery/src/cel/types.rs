@@ -73,7 +73,8 @@ impl<'s> Type<'s> {
                 Some(values) if schema.properties.is_empty() => {
                     let value = Self::of(values, values.is_resource);
                     Self::Map(
-                        Box::new(Self::Text(MAX_REQUEST)),
+                        // As upstream counts: keys have no declared length.
+                        Box::new(Self::Text(0)),
                         Box::new(value),
                         max_elements(schema),
                     )
