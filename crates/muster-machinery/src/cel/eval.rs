@@ -322,8 +322,11 @@ impl<'a> Run<'a> {
             name,
             "size" | "hasValue" | "value" | "orValue" | "type" | "dyn"
         );
-        let looked_at = target.as_ref().or(args.first()).map_or(0, Val::weight);
-        let is_text = matches!(target.as_ref().or(args.first()), Some(Val::Text(_)));
+        let looked_at = target
+            .as_ref()
+            .or_else(|| args.first())
+            .map_or(0, Val::weight);
+        let is_text = matches!(target.as_ref().or_else(|| args.first()), Some(Val::Text(_)));
         self.spend(
             1 + if cheap {
                 0

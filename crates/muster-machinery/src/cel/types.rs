@@ -33,13 +33,13 @@ pub enum Type<'s> {
     /// The type of something.
     Kind,
     /// A list of at most so many elements.
-    List(Box<Type<'s>>, u64),
+    List(Box<Self>, u64),
     /// A map of at most so many entries.
-    Map(Box<Type<'s>>, Box<Type<'s>>, u64),
+    Map(Box<Self>, Box<Self>, u64),
     /// An object of a schema; the flag tells that it is a resource with a version, a kind and metadata.
     Object(&'s Schema, bool),
     /// Something or nothing.
-    Optional(Box<Type<'s>>),
+    Optional(Box<Self>),
     /// A type of a library, by its name.
     Library(&'static str),
 }

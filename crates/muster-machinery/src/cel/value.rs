@@ -35,15 +35,15 @@ pub enum Val<'a> {
     /// The name of a type.
     Kind(&'static str),
     /// A list that was made.
-    List(Arc<Vec<Val<'a>>>),
+    List(Arc<Vec<Self>>),
     /// A map that was made.
-    Map(Arc<Vec<(Val<'a>, Val<'a>)>>),
+    Map(Arc<Vec<(Self, Self)>>),
     /// A list of the object, with its schema.
     Items(&'a [Value], Option<&'a Schema>),
     /// A map or object of the object, with its schema.
     Members(&'a Map<String, Value>, Option<&'a Schema>),
     /// Something or nothing.
-    Optional(Option<Box<Val<'a>>>),
+    Optional(Option<Box<Self>>),
     /// An amount (`quantity('100Mi')`), in billionths.
     Quantity(i128),
     /// An IP address.

@@ -213,7 +213,8 @@ pub fn decide(definition: &Definition, object: &Value, taken: &Taken) -> Decisio
     }
     accepted.categories.clone_from(&wanted.categories);
     let holds = conflict.is_none();
-    let (reason, message) = conflict.unwrap_or(("NoConflicts", "no conflicts found".to_owned()));
+    let (reason, message) =
+        conflict.unwrap_or_else(|| ("NoConflicts", "no conflicts found".to_owned()));
     let mut conditions = vec![Condition {
         type_: "NamesAccepted",
         holds,

@@ -283,11 +283,11 @@ pub struct Schema {
     /// `default`.
     pub default: Option<Box<Value>>,
     /// `properties`.
-    pub properties: BTreeMap<String, Schema>,
+    pub properties: BTreeMap<String, Self>,
     /// `additionalProperties`.
     pub additional: Option<Additional>,
     /// `items`.
-    pub items: Option<Box<Schema>>,
+    pub items: Option<Box<Self>>,
     /// Everything that is checked of values; `None` when that is nothing.
     pub checks: Option<Box<Checks>>,
     /// `x-kubernetes-validations`.

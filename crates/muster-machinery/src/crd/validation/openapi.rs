@@ -62,14 +62,12 @@ pub(super) fn each_schema(schema: &Value, then: &mut dyn FnMut(&Schema)) {
         return;
     };
     then(schema);
-    for word in ["properties"] {
-        let below = schema
-            .get(word)
-            .and_then(Value::as_object)
-            .into_iter()
-            .flatten();
-        below.for_each(|(_, schema)| each_schema(schema, then));
-    }
+    let below = schema
+        .get("properties")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten();
+    below.for_each(|(_, schema)| each_schema(schema, then));
     for word in ["items", "additionalProperties", "not"] {
         schema
             .get(word)
