@@ -4,8 +4,8 @@
 use crate::exit::{FAILED, Failure, USAGE};
 use jiff::SignedDuration;
 use kube::Client;
-use muster_apiserver::authn::service_account::{LegacyGrant, ObjectIdentity};
 use muster_apiserver::audit::AuditConfig;
+use muster_apiserver::authn::service_account::{LegacyGrant, ObjectIdentity};
 use muster_apiserver::{ApiServer, Config, RunningServer, UserInfo};
 use muster_controllers::{
     CertificateSettings, Controllers, NodeLifecycleSettings, Settings, TokenSigner,
@@ -220,7 +220,9 @@ fn start_failure(error: &muster_apiserver::StartError) -> Failure {
         StartError::Bind { .. } => {
             failure.cure("stop what listens there, or choose with --bind HOST:PORT")
         }
-        StartError::AuditLog { .. } => failure.cure("choose another file with --audit-log-path FILE"),
+        StartError::AuditLog { .. } => {
+            failure.cure("choose another file with --audit-log-path FILE")
+        }
         StartError::NoAddress => Failure::new("usage", USAGE, "there is no address to listen on"),
         _ => failure,
     }

@@ -101,7 +101,9 @@ pub(super) fn keep_identity(object: &mut Value, given: Option<&Value>) {
     let Some(metadata) = meta::metadata_mut(object) else {
         return;
     };
-    let kept = SERVER_OWNED.into_iter().chain(["namespace", "resourceVersion"]);
+    let kept = SERVER_OWNED
+        .into_iter()
+        .chain(["namespace", "resourceVersion"]);
     for field in kept {
         match given.and_then(|given| given.get(field)) {
             Some(value) => metadata.insert(field.to_owned(), value.clone()),

@@ -3,10 +3,7 @@
 //! Refuses to know: what is done with them.
 
 use muster_machinery::{
-    apply::manager_name,
-    field_validation::FieldValidation,
-    status::Status,
-    validation::FieldError,
+    apply::manager_name, field_validation::FieldValidation, status::Status, validation::FieldError,
 };
 use serde_json::Value;
 

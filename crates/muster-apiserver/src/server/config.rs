@@ -14,7 +14,8 @@ use muster_storage::{Store, StoreError};
 
 use super::Limits;
 use crate::{
-    audit::AuditConfig, authn::signing_key::SigningKeyError, bootstrap::PkiError, serve::TlsError};
+    audit::AuditConfig, authn::signing_key::SigningKeyError, bootstrap::PkiError, serve::TlsError,
+};
 
 /// What a server is made from.
 #[derive(Clone)]
