@@ -43,7 +43,8 @@ impl Registry {
         if !call.name().is_empty() {
             metadata::check_name(call, &mut object)?;
         }
-        if !meta::resource_version(&object).is_empty() {
+        // "0" is the version of what was never stored; manifests of other tools carry it.
+        if !matches!(meta::resource_version(&object), "" | "0") {
             return Err(Status::bad_request(
                 "resourceVersion should not be set on objects to be created",
             )

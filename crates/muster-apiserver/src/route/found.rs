@@ -21,6 +21,7 @@ use crate::{
         APPLY_PATCH, Call, Conversion, DeleteOptions, PatchKind, Refusal, WriteKind, WriteOptions,
     },
     request::{ResourceRequest, Verb, query_value},
+    reviews::is_review,
     wire::{Decoded, Encoder, Expected, decode, decode_config, media_type},
 };
 
@@ -60,7 +61,9 @@ impl Found {
         let include = IncludeObject::parse(&include).ok_or_else(|| {
             Status::bad_request(format!("unrecognized includeObject value: {include:?}"))
         })?;
-        let mut negotiated = self.request.negotiated(true)?;
+        // A review is stored nowhere and has no columns: upstream serves no table of it.
+        let is_review = is_review(&self.resource.group, &self.resource.plural);
+        let mut negotiated = self.request.negotiated(!is_review)?;
         if self.custom.is_some() {
             negotiated = negotiated.without_protobuf()?;
         }

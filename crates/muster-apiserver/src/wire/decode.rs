@@ -72,9 +72,11 @@ pub(crate) fn decode(
     let (object, findings) = match media_type(headers).as_str() {
         "application/json" => decode_json(body, message, validation)?,
         "application/yaml" | "application/x-yaml" | "text/yaml" => {
-            let object = decode_yaml(body)?;
+            let (object, repeated) = decode_yaml(body).map_err(|error| unreadable(&error))?;
             let findings = message.map(|message| field_validation::check_value(&object, message));
-            (object, findings.unwrap_or_default())
+            let mut findings = findings.unwrap_or_default();
+            findings.strict.splice(0..0, repeated);
+            (object, findings)
         }
         protobuf::CONTENT_TYPE => {
             let object = protobuf::decode_with_default(body, &expected.api_version, &expected.kind)
@@ -103,9 +105,39 @@ fn decode_json(
     Ok((object, findings))
 }
 
-fn decode_yaml(body: &Bytes) -> Result<Value, Refusal> {
-    let text = std::str::from_utf8(body).map_err(|error| unreadable(&error))?;
-    read_yaml(text, DuplicateKeyPolicy::Error).map_err(|error| unreadable(&error))
+/// Reads YAML. Of members that are there twice the last one counts; the first of them is told of too, in the words
+/// that clients know.
+fn decode_yaml(body: &Bytes) -> Result<(Value, Option<String>), YamlError> {
+    let text = std::str::from_utf8(body)?;
+    let strict = match read_yaml(text, DuplicateKeyPolicy::Error) {
+        Ok(object) => return Ok((object, None)),
+        Err(strict) => strict,
+    };
+    let object = read_yaml(text, DuplicateKeyPolicy::LastWins)?;
+    let strict = match strict {
+        serde_saphyr::Error::WithSnippet { error, .. } => *error,
+        other => other,
+    };
+    let told = match &strict {
+        serde_saphyr::Error::DuplicateMappingKey { key, location } => format!(
+            "yaml: unmarshal errors:\n  line {}: key {:?} already set in map",
+            location.line(),
+            key.as_deref().unwrap_or_default()
+        ),
+        other => other.to_string(),
+    };
+    Ok((object, Some(told)))
+}
+
+/// Why text is no YAML.
+#[derive(Debug, thiserror::Error)]
+enum YamlError {
+    /// It is not text at all.
+    #[error(transparent)]
+    Text(#[from] std::str::Utf8Error),
+    /// It is text that does not parse.
+    #[error(transparent)]
+    Syntax(#[from] serde_saphyr::Error),
 }
 
 fn read_yaml(text: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Value, serde_saphyr::Error> {
@@ -128,18 +160,10 @@ pub(crate) fn decode_config(body: &Bytes, validation: FieldValidation) -> Result
         let warnings = judge(findings, validation)?;
         return Ok(Decoded { object, warnings });
     }
-    let text = std::str::from_utf8(body).map_err(|error| undecodable(&error))?;
-    let (object, findings) = match read_yaml(text, DuplicateKeyPolicy::Error) {
-        Ok(object) => (object, Findings::default()),
-        Err(strict) => {
-            let object = read_yaml(text, DuplicateKeyPolicy::LastWins)
-                .map_err(|error| undecodable(&error))?;
-            let findings = Findings {
-                strict: vec![strict.to_string()],
-                ..Findings::default()
-            };
-            (object, findings)
-        }
+    let (object, repeated) = decode_yaml(body).map_err(|error| undecodable(&error))?;
+    let findings = Findings {
+        strict: repeated.into_iter().collect(),
+        ..Findings::default()
     };
     let warnings = judge(findings, validation)?;
     Ok(Decoded { object, warnings })
@@ -235,6 +259,21 @@ mod tests {
             b"data:\n  a: b\nmetadata:\n  generation: 0644\n",
         );
         assert_eq!(read.unwrap().object["metadata"]["generation"], 420);
+    }
+
+    #[test]
+    fn members_that_are_there_twice_are_told_of_with_their_line() {
+        let told = "line 3: key \"a\" already set in map";
+        let body = b"data:\n  a: b\n  a: c\n";
+        let read = decoded("application/yaml", body).unwrap();
+        assert_eq!(read.object["data"]["a"], "c");
+        assert!(read.warnings[0].contains(told), "{:?}", read.warnings);
+        let config = Bytes::from_static(body);
+        let refused = decode_config(&config, FieldValidation::Strict).unwrap_err();
+        assert_eq!(refused.code(), 400);
+        assert!(format!("{refused:?}").contains("already set in map"));
+        let ignored = decode_config(&config, FieldValidation::Ignore).unwrap();
+        assert!(ignored.warnings.is_empty());
     }
 
     #[test]

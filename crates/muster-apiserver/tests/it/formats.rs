@@ -118,3 +118,26 @@ async fn what_cannot_be_written_is_refused() {
     let refused = admin.call(Method::POST, CONFIG_MAPS, &headers, "a,b").await;
     assert_eq!(refused.refusal(), (415, "UnsupportedMediaType".into()));
 }
+
+#[tokio::test]
+async fn a_review_has_no_table() {
+    let cluster = Cluster::start().await;
+    let review = json!({
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": { "nonResourceAttributes": { "path": "/", "verb": "get" } },
+    });
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let only_table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    for (accept, code) in [(only_table, 406), (TABLE, 201)] {
+        let headers = [
+            ("accept", accept),
+            ("content-type", "application/json"),
+        ];
+        let answer = cluster
+            .admin()
+            .call(Method::POST, path, &headers, review.to_string())
+            .await;
+        assert_eq!(answer.code, code, "{accept}");
+    }
+}

@@ -335,3 +335,15 @@ async fn what_a_kind_has_no_field_for_and_what_is_empty_is_not_kept() {
     assert!(same.headers.contains_key("warning"));
     assert_eq!(same.ok(), changed, "nothing that is known changed");
 }
+
+#[tokio::test]
+async fn an_object_that_was_never_stored_may_say_so_with_version_zero() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let mut map = config_map("a");
+    map["metadata"]["resourceVersion"] = "7".into();
+    assert_eq!(admin.post(CONFIG_MAPS, &map).await.refusal().0, 400);
+    map["metadata"]["resourceVersion"] = "0".into();
+    let made = admin.post(CONFIG_MAPS, &map).await.ok();
+    assert_ne!(made["metadata"]["resourceVersion"], "0");
+}
