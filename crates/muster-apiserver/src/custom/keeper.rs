@@ -129,7 +129,7 @@ impl Keeper {
             let object = entry
                 .object
                 .value()
-                .map_err(|error| muster_machinery::status::Status::internal(error))?;
+                .map_err(muster_machinery::status::Status::internal)?;
             let decision = decide(definition, &object, &taken);
             given.insert(definition.name.clone(), decision.accepted.clone());
             if !decision.stands_in(&object) {

@@ -104,7 +104,7 @@ impl Registry {
             call.served,
             cache.selectable(),
         )
-        .as_served_by(call.custom);
+        .served_as(call.custom);
         if !call.name().is_empty() {
             selection.restrict_to(call.name());
         }

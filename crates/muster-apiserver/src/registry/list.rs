@@ -63,7 +63,7 @@ impl Registry {
             call.served,
             cache.selectable(),
         )
-        .as_served_by(call.custom);
+        .served_as(call.custom);
         let bounds = Bounds::of(call, options);
         if !options.continue_token.is_empty() {
             let place = Place::parse(&options.continue_token, &bounds.path)?;

@@ -69,7 +69,7 @@ impl Selection {
     }
 
     /// Looks at objects as a version of a custom resource serves them.
-    pub(crate) fn as_served_by(mut self, custom: Option<&CustomVersion>) -> Self {
+    pub(crate) fn served_as(mut self, custom: Option<&CustomVersion>) -> Self {
         self.custom = custom.cloned();
         self
     }
