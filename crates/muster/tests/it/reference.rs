@@ -68,9 +68,18 @@ fn every_check_stands_on_its_page_with_level_and_who_runs_it() {
     let expected: Vec<Vec<String>> = muster_plan::checks::CATALOGUE
         .iter()
         .map(|check| {
-            let who = if check.control_plane { "control plane" } else { "all" };
+            let who = if check.control_plane {
+                "control plane"
+            } else {
+                "all"
+            };
             let kubeadm = if check.kubeadm { "yes" } else { "no" };
-            let cells = [&format!("`{}`", check.name), check.level.word(), who, kubeadm];
+            let cells = [
+                &format!("`{}`", check.name),
+                check.level.word(),
+                who,
+                kubeadm,
+            ];
             cells.map(str::to_owned).to_vec()
         })
         .collect();
@@ -80,6 +89,41 @@ fn every_check_stands_on_its_page_with_level_and_who_runs_it() {
         .collect();
     assert_eq!(names, expected);
     for row in found {
-        assert!(row.len() == 6 && row[4..].iter().all(|cell| cell.len() > 3), "{row:?} says too little");
+        assert!(
+            row.len() == 6 && row[4..].iter().all(|cell| cell.len() > 3),
+            "{row:?} says too little"
+        );
     }
+}
+
+/// The text of every Rust file below a folder.
+fn sources(folder: &std::path::Path, into: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, into);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            into.push_str(&std::fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_test_that_the_page_of_troubles_names_exists() {
+    const TROUBLES: &str = include_str!("../../../../docs/reference/troubles.md");
+    let crates = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut text = String::new();
+    sources(&crates, &mut text);
+    let mut rows = 0;
+    for row in TROUBLES.lines().filter(|line| line.starts_with("| ")) {
+        let Some(tests) = row.trim_end_matches('|').rsplit('|').next() else {
+            continue;
+        };
+        let names: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+        rows += usize::from(!names.is_empty());
+        for name in names {
+            assert!(text.contains(&format!("fn {name}(")), "{name} is no test");
+        }
+    }
+    assert_eq!(rows, 20);
 }
