@@ -103,7 +103,11 @@ enum State {
         date: Option<Timestamp>,
     },
     /// A connection to the advertised endpoint is being made for a candidate.
-    Rerouting(Box<Candidate>),
+    Rerouting {
+        candidate: Box<Candidate>,
+        /// Why the typed endpoint is not used, unless the advertised one was asked for: said when neither can be.
+        instead_of: Option<Box<HandshakeError>>,
+    },
     /// The chain is being verified for a candidate.
     Verifying(Box<Candidate>),
     /// The chain is being verified against public CAs, before the cluster's own is taken from cluster-info.
@@ -200,13 +204,19 @@ impl Discovery {
             (State::Verifying(candidate), DiscoveryEvent::ChainVerified) => trusted(*candidate),
             (State::Verifying(candidate), DiscoveryEvent::ChainRefused(fault)) => {
                 if self.may_reroute(&candidate, &fault) {
-                    self.reroute(candidate)
+                    let typed = &candidate.trust.endpoint;
+                    let error = fault.into_error(typed, None, candidate.date, now);
+                    self.reroute(candidate, Some(Box::new(error)))
                 } else {
                     finished(Err(self.judge(&candidate, fault, now)))
                 }
             }
-            (State::Rerouting(candidate), DiscoveryEvent::Connected) => self.verify(candidate),
-            (State::Rerouting(_), DiscoveryEvent::ConnectFailed(error)) => finished(Err(error)),
+            (State::Rerouting { candidate, .. }, DiscoveryEvent::Connected) => {
+                self.verify(candidate)
+            }
+            (State::Rerouting { instead_of, .. }, DiscoveryEvent::ConnectFailed(error)) => {
+                finished(Err(instead_of.map_or(error, |typed| *typed)))
+            }
             (State::VerifyingPublicly { seen, date }, DiscoveryEvent::ChainVerified) => {
                 self.publicly_verified(seen, date)
             }
@@ -282,7 +292,7 @@ impl Discovery {
     fn settle(&mut self, candidate: Box<Candidate>) -> Vec<DiscoveryEffect> {
         let elsewhere = candidate.trust.endpoint != candidate.trust.advertised;
         if self.request.choice == EndpointChoice::Advertised && elsewhere {
-            self.reroute(candidate)
+            self.reroute(candidate, None)
         } else {
             self.verify(candidate)
         }
@@ -527,7 +537,11 @@ impl Discovery {
             && candidate.trust.endpoint != candidate.trust.advertised
     }
 
-    fn reroute(&mut self, mut candidate: Box<Candidate>) -> Vec<DiscoveryEffect> {
+    fn reroute(
+        &mut self,
+        mut candidate: Box<Candidate>,
+        instead_of: Option<Box<HandshakeError>>,
+    ) -> Vec<DiscoveryEffect> {
         let trust = &mut candidate.trust;
         let told = Progress::Rerouted {
             from: trust.endpoint.to_string(),
@@ -535,7 +549,10 @@ impl Discovery {
         };
         trust.endpoint = trust.advertised.clone();
         let connect = DiscoveryEffect::Connect(trust.endpoint.clone());
-        self.state = State::Rerouting(candidate);
+        self.state = State::Rerouting {
+            candidate,
+            instead_of,
+        };
         vec![DiscoveryEffect::Tell(told), connect]
     }
 

@@ -518,6 +518,38 @@ fn the_advertised_endpoint_is_used_on_request_and_only_for_a_wrong_name() {
 }
 
 #[test]
+fn a_wrong_name_is_told_when_the_advertised_endpoint_cannot_be_reached() {
+    let typed = Endpoint::parse("nat.example:443").unwrap();
+    for (choice, id) in [
+        (EndpointChoice::TypedOrAdvertised, "tls-name-mismatch"),
+        (EndpointChoice::Advertised, "connection-refused"),
+    ] {
+        let (mut cluster, pin) = good();
+        cluster.names = Some(vec!["cp.example".to_owned()]);
+        let mut request = request(Trusting::Pins(vec![pin]));
+        request.endpoint = typed.clone();
+        request.choice = choice;
+        let outcome = drive_with(request, &mut cluster, |n| match n {
+            0 => DiscoveryEvent::Connected,
+            _ => DiscoveryEvent::ConnectFailed(HandshakeError::ConnectionRefused {
+                endpoint: "cp.example:6443".into(),
+            }),
+        });
+        let error = outcome.result.unwrap_err();
+        assert_eq!(error.id(), id);
+        if let HandshakeError::TlsNameMismatch {
+            endpoint,
+            advertised,
+            ..
+        } = &error
+        {
+            assert_eq!(endpoint, "nat.example:443");
+            assert_eq!(*advertised, None, "it is of no use");
+        }
+    }
+}
+
+#[test]
 fn a_network_failure_is_told_at_once_or_retried_within_the_patience() {
     let refused = || {
         DiscoveryEvent::ConnectFailed(HandshakeError::ConnectionRefused {

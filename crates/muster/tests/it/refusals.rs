@@ -95,26 +95,54 @@ fn what_answers_at_the_address_is_told_apart() {
     refused(&node, &address, &token, &pin, "not-tls");
 }
 
+/// A server with a second listener that answers on every address of this machine, of which its certificate names few;
+/// and an address there that it does not name.
+fn behind_another_address(flags: &[&str]) -> (TestServer, String) {
+    let flags: Vec<&str> = ["--bind", "0.0.0.0:0"]
+        .iter()
+        .chain(flags)
+        .copied()
+        .collect();
+    let server = TestServer::start_with(&flags);
+    let addresses = std::fs::read_to_string(server.folder.path().join("ready")).unwrap();
+    let second = addresses.lines().nth(1).unwrap();
+    let port = second.rsplit(':').next().unwrap();
+    let endpoint = format!("127.0.0.3:{port}");
+    (server, endpoint)
+}
+
 #[test]
 fn a_certificate_for_another_address_is_a_name_mismatch() {
-    // The second listener answers on every address of this machine; the certificate names few.
-    let server = TestServer::start_with(&["--bind", "0.0.0.0:0"]);
-    let addresses = std::fs::read_to_string(server.folder.path().join("ready")).unwrap();
-    let port = addresses
-        .lines()
-        .nth(1)
-        .unwrap()
-        .rsplit(':')
-        .next()
-        .unwrap()
-        .to_owned();
-    let endpoint = format!("127.0.0.3:{port}");
+    // Nobody listens where the cluster says that it is: there is nothing to go on with.
+    let (server, endpoint) = behind_another_address(&["--advertise-address", "127.0.0.1:1"]);
     refused(
         &server.node(),
         &endpoint,
         &server.token(&[]),
         &server.pin(),
         "tls-name-mismatch",
+    );
+}
+
+#[test]
+fn a_certificate_for_the_advertised_address_alone_is_joined_there_and_told() {
+    let (server, endpoint) = behind_another_address(&[]);
+    let (node, token) = (server.node(), server.token(&[]));
+    let output = node.join(&endpoint, &["-o", "json", "--token", &token], &server.pin());
+    assert!(output.status.success(), "{}", text_of(&output));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let rerouted = text
+        .lines()
+        .find(|line| line.contains("rerouted"))
+        .unwrap_or_else(|| panic!("nobody was told: {text}"));
+    assert!(
+        rerouted.contains(&endpoint) && rerouted.contains(&server.address),
+        "{rerouted}"
+    );
+    let conf = std::fs::read_to_string(node.root.join("etc/kubernetes/kubelet.conf")).unwrap();
+    assert!(
+        conf.contains(&format!("https://{}", server.address)),
+        "{conf}"
     );
 }
 
