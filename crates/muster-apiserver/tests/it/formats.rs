@@ -130,10 +130,7 @@ async fn a_review_has_no_table() {
     let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
     let only_table = "application/json;as=Table;v=v1;g=meta.k8s.io";
     for (accept, code) in [(only_table, 406), (TABLE, 201)] {
-        let headers = [
-            ("accept", accept),
-            ("content-type", "application/json"),
-        ];
+        let headers = [("accept", accept), ("content-type", "application/json")];
         let answer = cluster
             .admin()
             .call(Method::POST, path, &headers, review.to_string())

@@ -218,7 +218,8 @@ impl Given {
     }
 }
 
-fn node_ports(service: &Value) -> impl Iterator<Item = u16> + '_ {
+/// The node ports that a service has.
+pub(super) fn node_ports(service: &Value) -> impl Iterator<Item = u16> + '_ {
     meta::items(service, &["spec", "ports"])
         .iter()
         .filter_map(|port| u16::try_from(port.get("nodePort")?.as_u64()?).ok())

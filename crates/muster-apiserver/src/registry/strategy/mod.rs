@@ -9,6 +9,7 @@ mod custom;
 mod definitions;
 mod namespaces;
 mod pods;
+mod services;
 
 use muster_machinery::{defaulting, meta};
 use serde_json::Value;
@@ -60,6 +61,9 @@ pub(super) fn prepare_update(call: &Call<'_>, new: &mut Value, old: &Value) {
             keep_status(call, new, old);
             if (group, plural) == ("", "namespaces") {
                 namespaces::keep_finalizers(new, old);
+            }
+            if (group, plural) == ("", "services") {
+                services::prepare_update(new, old);
             }
             if (group, plural) == (crate::custom::GROUP, crate::custom::DEFINITIONS) {
                 muster_machinery::crd::prepare_definition_update(new);
