@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use muster_identity::Secret;
 use muster_kubeadm::kubeconfigs::ControlPlaneConf;
+use muster_kubeadm::manifests::StaticPod;
 use muster_kubeadm::pki::Leaf;
 use muster_kubeadm::shared_certs::Shared;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,8 @@ pub enum SecretName {
     Conf(ControlPlaneConf),
     /// etcd's static pod. Not secret, but its members are known only while the join runs.
     EtcdManifest,
+    /// A static pod whose environment holds the password of a proxy.
+    Manifest(StaticPod),
 }
 
 /// The secrets at hand.

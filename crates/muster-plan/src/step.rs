@@ -3,8 +3,12 @@
 //! A step is data: it goes into the journal as it stands, so it never holds a secret. How a step is done, and how it
 //! is taken back, is the host's business; what it promises is written here.
 
+use std::collections::BTreeMap;
+
 use muster_kubeadm::Blueprint;
+use muster_kubeadm::manifests::StaticPod;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::request::{Taint, Wait};
 use crate::reset::Purge;
@@ -163,6 +167,9 @@ pub enum Step {
         blueprint: Box<Blueprint>,
         /// Whether shared certificates are fetched; otherwise they are on disk.
         fetch: bool,
+        /// Static pods by component, without the passwords of proxies that are put in when their files are written.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        pods: BTreeMap<StaticPod, Value>,
     },
     /// Waits until no other control-plane node is joining, and keeps others waiting. Undo: gives the turn back.
     TakeTurn {

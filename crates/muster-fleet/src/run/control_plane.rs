@@ -5,7 +5,7 @@ use std::time::Duration;
 use muster_identity::{CertificateBundle, PrivateKey};
 use muster_kubeadm::Blueprint;
 use muster_kubeadm::blueprint::Etcd;
-use muster_kubeadm::manifests::initial_cluster;
+use muster_kubeadm::manifests::{StaticPod, initial_cluster};
 use muster_kubeadm::shared_certs::{CertificateKey, SharedCerts, SharedCertsError};
 use muster_net::etcd::{EtcdClient, EtcdError, Member};
 use muster_net::tls::ClientCertificate;
@@ -100,6 +100,17 @@ pub(super) fn blueprint(driver: &Driver) -> Option<Blueprint> {
         })
 }
 
+/// A static pod of the plan that waits for the values of proxy variables.
+pub(super) fn withheld_pod(driver: &Driver, component: StaticPod) -> Option<Value> {
+    let steps = driver.state()?.header().definition.steps();
+    steps
+        .iter()
+        .find_map(|spec| match StepContent::of(spec).ok()?.step {
+            Step::PrepareControlPlane { mut pods, .. } => pods.remove(&component),
+            _ => None,
+        })
+}
+
 /// The members as they were when this one was added, and the manifest that waits for them.
 pub(super) fn etcd_manifest(driver: &Driver) -> Option<String> {
     let state = driver.state()?;
@@ -174,6 +185,7 @@ impl Run<'_> {
             Step::PrepareControlPlane {
                 blueprint,
                 fetch: true,
+                ..
             } => {
                 self.fetch_shared(blueprint).await?;
             }

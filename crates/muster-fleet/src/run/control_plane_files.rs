@@ -7,12 +7,13 @@ use muster_identity::kubeconfig::Material;
 use muster_identity::{Certificate, CertificateAuthority, Kubeconfig, PrivateKey, Secret};
 use muster_kubeadm::Blueprint;
 use muster_kubeadm::kubeconfigs::ControlPlaneConf;
+use muster_kubeadm::manifests::{StaticPod, manifest, with_proxies};
 use muster_kubeadm::pki::{Authority, Leaf, Verdict, judge};
 use muster_plan::SecretName;
 use muster_saga::{Driver, Failure};
 
 use super::Run;
-use super::control_plane::{blueprint, etcd_manifest};
+use super::control_plane::{blueprint, etcd_manifest, withheld_pod};
 
 fn unusable(path: &str, reason: impl std::fmt::Display) -> Failure {
     Failure {
@@ -188,8 +189,28 @@ impl Run<'_> {
                 let manifest = etcd_manifest(driver).ok_or_else(no_blueprint)?;
                 Ok(Secret::new(manifest.into_bytes()))
             }
+            SecretName::Manifest(component) => self.completed_pod(driver, component).await,
             SecretName::KubeletKey | SecretName::KubeletClient => Err(no_blueprint()),
         }
+    }
+
+    /// A static pod with the proxy variables of this call's environment, which the journal does not hold.
+    async fn completed_pod(
+        &self,
+        driver: &Driver,
+        component: StaticPod,
+    ) -> Result<Secret<Vec<u8>>, Failure> {
+        let pod = withheld_pod(driver, component).ok_or_else(no_blueprint)?;
+        let facts = self.host.gather().await;
+        let facts = facts.map_err(|error| error.to_failure())?;
+        let whole = with_proxies(&pod, &facts.proxies).map_err(|variable| Failure {
+            id: "plan-unusable".into(),
+            message: format!("the environment lacks {variable}, which it had when the join began"),
+            remedy: Some(format!(
+                "Set {variable} and join again: its password is in no journal."
+            )),
+        })?;
+        Ok(Secret::new(manifest(&whole).into_bytes()))
     }
 
     /// A repeated attempt keeps the key of the former one, whose certificate may be on disk already.

@@ -273,3 +273,41 @@ fn busy(message: String) -> Failure {
         remedy: Some("Join again when no other control-plane node is joining; the Lease goes by itself when its holder has gone.".into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lease(version: &str, seconds: u64) -> Value {
+        json!({
+            "metadata": {"resourceVersion": version},
+            "spec": {"holderIdentity": "n2", "leaseDurationSeconds": seconds, "renewTime": "2001-01-01T00:00:00.000000Z"},
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_is_adopted_only_after_it_stood_still_here_for_its_own_life() {
+        let mut waiting = Waiting::default();
+        // However old its holder's clock says it is: what counts is what is seen here.
+        assert!(!waiting.is_stale(&lease("7", 15)));
+        tokio::time::advance(Duration::from_secs(14)).await;
+        assert!(!waiting.is_stale(&lease("7", 15)));
+        // Renewed: the wait begins again.
+        assert!(!waiting.is_stale(&lease("8", 15)));
+        tokio::time::advance(Duration::from_secs(14)).await;
+        assert!(!waiting.is_stale(&lease("8", 15)));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(waiting.is_stale(&lease("8", 15)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_life_that_nobody_would_live_to_see_is_cut_short() {
+        assert_eq!(life_of(&lease("1", 0)), Duration::from_secs(1));
+        assert_eq!(life_of(&lease("1", u64::MAX)), Duration::from_secs(300));
+        assert_eq!(life_of(&json!({})), LIFE);
+        let mut waiting = Waiting::default();
+        assert!(!waiting.is_stale(&lease("1", u64::MAX)));
+        tokio::time::advance(Duration::from_secs(300)).await;
+        assert!(waiting.is_stale(&lease("1", u64::MAX)));
+    }
+}

@@ -4,11 +4,13 @@
 //! The order is kubeadm's, but for one thing: no static pod that needs etcd is written before etcd here has a vote, so
 //! that none of them fails and is held back by the kubelet.
 
+use std::collections::BTreeMap;
+
 use muster_kubeadm::Blueprint;
 use muster_kubeadm::blueprint::{CONTROLLER_MANAGER_PORT, Etcd, SCHEDULER_PORT};
 use muster_kubeadm::kubeconfigs::ControlPlaneConf;
 use muster_kubeadm::manifests::{
-    Circumstances, INITIAL_CLUSTER, StaticPod, etcd_pod, manifest, pod,
+    Circumstances, INITIAL_CLUSTER, StaticPod, etcd_pod, manifest, pod, without_proxy_passwords,
 };
 use muster_kubeadm::patches::{Patches, Target};
 use muster_kubeadm::pki::leaves;
@@ -48,6 +50,7 @@ impl Plane<'_> {
             Step::PrepareControlPlane {
                 blueprint: Box::new(blueprint),
                 fetch: self.request.has_certificate_key,
+                pods: BTreeMap::new(),
             },
         );
         let pki: &[&str] = &["make-pki-dir", "prepare-control-plane"];
@@ -142,12 +145,26 @@ impl Plane<'_> {
             let circumstances = Circumstances {
                 external_ca: self.external_ca,
             };
-            let object = pod(component, &self.blueprint, circumstances);
-            let content = self.patched(component, object)?;
-            let step = Step::WriteFile {
-                path: component.path(),
-                mode: 0o600,
-                content,
+            let path = component.path();
+            let step = match without_proxy_passwords(&self.blueprint) {
+                None => {
+                    let object = pod(component, &self.blueprint, circumstances);
+                    let content = manifest(&self.patched(component, object)?);
+                    Step::WriteFile {
+                        path,
+                        mode: 0o600,
+                        content,
+                    }
+                }
+                Some(withheld) => {
+                    let object = pod(component, &withheld, circumstances);
+                    steps.keep_pod(component, self.patched(component, object)?);
+                    Step::WriteMade {
+                        path,
+                        mode: 0o600,
+                        secret: SecretName::Manifest(component),
+                    }
+                }
             };
             steps.add(
                 Phase::ControlPlane,
@@ -186,10 +203,8 @@ impl Plane<'_> {
         steps.add(PHASE, "take-turn", before, Step::TakeTurn { lease, holder });
         let wait = |peer_url| Step::AwaitEtcd { peer_url, seconds };
         steps.add(PHASE, "await-etcd", &["take-turn"], wait(None));
-        let template = self.patched(
-            StaticPod::Etcd,
-            etcd_pod(&self.blueprint, Some(INITIAL_CLUSTER)),
-        )?;
+        let pod = etcd_pod(&self.blueprint, Some(INITIAL_CLUSTER));
+        let template = manifest(&self.patched(StaticPod::Etcd, pod)?);
         steps.add(
             PHASE,
             "add-etcd-learner",
@@ -309,20 +324,28 @@ impl Plane<'_> {
         );
     }
 
-    fn patched(&self, component: StaticPod, object: Value) -> Result<String, PlanError> {
+    fn patched(&self, component: StaticPod, object: Value) -> Result<Value, PlanError> {
         let target = match component {
             StaticPod::ApiServer => Target::KubeApiserver,
             StaticPod::ControllerManager => Target::KubeControllerManager,
             StaticPod::Scheduler => Target::KubeScheduler,
             StaticPod::Etcd => Target::Etcd,
         };
-        let patched = self
-            .patches
-            .apply(target, object)
-            .map_err(|source| PlanError::Patches {
-                source: Box::new(source),
-            })?;
-        Ok(manifest(&patched))
+        let patched = self.patches.apply(target, object);
+        patched.map_err(|source| PlanError::Patches {
+            source: Box::new(source),
+        })
+    }
+}
+
+impl Steps {
+    /// Remembers a pod that is completed only when its file is written.
+    fn keep_pod(&mut self, component: StaticPod, pod: Value) {
+        for planned in &mut self.0 {
+            if let Step::PrepareControlPlane { pods, .. } = &mut planned.step {
+                pods.insert(component, pod.clone());
+            }
+        }
     }
 }
 

@@ -1,11 +1,14 @@
 //! The plan of a control-plane join: what stands on what, and when there is none.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
+use muster_kubeadm::manifests::{StaticPod, manifest, with_proxies};
 
 use crate::request::tests::request;
 use crate::{
     ClusterAnswers, ControlPlaneRequest, Facts, FileFact, IgnoreSet, JoinRequest, Plan, PlanError,
-    Step, Taint, plan,
+    SecretName, Step, Taint, plan,
 };
 
 const CONFIGURATION: &str = "apiVersion: kubeadm.k8s.io/v1beta4
@@ -218,6 +221,32 @@ fn the_blueprint_in_the_journal_holds_no_password_of_a_proxy() {
         .proxies
         .insert("HTTPS_PROXY".into(), "http://me:hunter2@proxy:3128".into());
     let plan = plan(&facts, &asked(with_key()), &answers(CONFIGURATION)).unwrap();
+    let journalled = serde_json::to_string(&plan.definition().unwrap()).unwrap();
+    assert!(!journalled.contains("hunter2"));
+    for component in [StaticPod::ApiServer, StaticPod::Scheduler] {
+        let step = &plan.steps[place(&plan, &format!("pod-{}", component.name()))].step;
+        let made = SecretName::Manifest(component);
+        assert!(matches!(step, Step::WriteMade { secret, mode: 0o600, .. } if *secret == made));
+    }
+    // What is put in when the file is written makes it the file that it would have been.
     let prepare = &plan.steps[place(&plan, "prepare-control-plane")].step;
-    assert!(!serde_json::to_string(prepare).unwrap().contains("hunter2"));
+    let Step::PrepareControlPlane { pods, .. } = prepare else {
+        panic!("{prepare:?}")
+    };
+    let withheld = &pods[&StaticPod::ApiServer];
+    let whole = with_proxies(withheld, &facts.proxies).unwrap();
+    assert!(manifest(&whole).contains("value: http://me:hunter2@proxy:3128\n"));
+    assert_eq!(
+        with_proxies(withheld, &BTreeMap::new()).unwrap_err(),
+        "HTTPS_PROXY"
+    );
+    // Without a password the file is the step's own, as before.
+    facts
+        .proxies
+        .insert("HTTPS_PROXY".into(), "http://proxy:3128/a@b".into());
+    let plain = crate::plan(&facts, &asked(with_key()), &answers(CONFIGURATION)).unwrap();
+    let step = &plain.steps[place(&plain, "pod-kube-apiserver")].step;
+    assert!(
+        matches!(step, Step::WriteFile { content, .. } if content.contains("http://proxy:3128/a@b"))
+    );
 }
