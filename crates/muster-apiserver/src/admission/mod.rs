@@ -161,6 +161,13 @@ impl Admission {
                 runtime_class::admit(reader, request, object)
             })?;
         }
+        let changes_pod = request.operation == Operation::Update && request.writes("", "pods");
+        if changes_pod {
+            timed("DefaultTolerationSeconds", &mut || {
+                pod_defaults::tolerate_lost_nodes(object);
+                Ok(())
+            })?;
+        }
         if creates("", "persistentvolumeclaims") {
             timed("DefaultStorageClass", &mut || {
                 class_defaults::storage(reader, object);

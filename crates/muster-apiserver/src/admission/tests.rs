@@ -48,6 +48,23 @@ fn a_pod_of_a_user_gets_all_its_defaults() {
 }
 
 #[test]
+fn a_changed_pod_keeps_tolerating_lost_nodes() {
+    let bench = Bench::new([namespace("default"), account("default", "default")]);
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c"}]}});
+    let old = bench.create("default/pods", pod).expect("admitted");
+    let mut new = old.clone();
+    new["spec"]["tolerations"] =
+        json!([{"key": "a", "operator": "Exists", "effect": "NoSchedule"}]);
+    let changed = bench.run(Operation::Update, "default/pods/p", Some(new), Some(old));
+    let tolerations = &changed.expect("admitted")["spec"]["tolerations"];
+    assert_eq!(
+        tolerations.as_array().map(Vec::len),
+        Some(3),
+        "{tolerations}"
+    );
+}
+
+#[test]
 fn a_mirror_pod_of_a_node_passes_though_defaults_are_added() {
     let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1", "uid": "u1"}});
     let bench = Bench::new([namespace("kube-system"), node]).by(sample::node("n1"));

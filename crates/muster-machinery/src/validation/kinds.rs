@@ -44,7 +44,12 @@ pub fn validate_update(
         return crd::validate_definition_update(object, old);
     }
     let mut errors = validate_metadata_update(object, old);
-    own_rules(resource, object, Some(old), &mut errors);
+    if resource.group.is_empty() && resource.kind == "Pod" {
+        let before = pod::as_changed_through(subresource, object, old, &mut errors);
+        own_rules(resource, object, Some(&before), &mut errors);
+    } else {
+        own_rules(resource, object, Some(old), &mut errors);
+    }
     if subresource == "status" && resource.kind == "CertificateSigningRequest" {
         certificates::signers_do_not_decide(object, old, &mut errors);
     }

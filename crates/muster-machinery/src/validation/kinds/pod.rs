@@ -15,6 +15,89 @@ pub(super) fn pod(pod: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>
     }
 }
 
+/// The old pod with those fields taken from the new one that a subresource is there to change.
+pub(super) fn as_changed_through(
+    subresource: &str,
+    pod: &Value,
+    old: &Value,
+    errors: &mut Vec<FieldError>,
+) -> Value {
+    let mut changed = old.clone();
+    let Some(spec) = changed.get_mut("spec").and_then(Value::as_object_mut) else {
+        return changed;
+    };
+    if subresource == "ephemeralcontainers" {
+        ephemeral_containers(pod, old, errors);
+        adopt_from(spec, pod, "ephemeralContainers");
+    }
+    if subresource == "resize" {
+        for list in ["containers", "initContainers"] {
+            if let Some(Value::Array(containers)) = spec.get_mut(list) {
+                let new = meta::items(pod, &["spec", list]);
+                for (container, new) in containers.iter_mut().zip(new) {
+                    if let Some(container) = container.as_object_mut() {
+                        match new.get("resources") {
+                            Some(value) => container.insert("resources".to_owned(), value.clone()),
+                            None => container.remove("resources"),
+                        };
+                    }
+                }
+            }
+        }
+    }
+    changed
+}
+
+fn adopt_from(spec: &mut Map<String, Value>, pod: &Value, field: &str) {
+    match meta::at(pod, &["spec", field]) {
+        Some(value) => spec.insert(field.to_owned(), value.clone()),
+        None => spec.remove(field),
+    };
+}
+
+/// Containers for looking into a running pod are added, never changed or taken away
+/// (`ValidatePodEphemeralContainersUpdate`).
+fn ephemeral_containers(pod: &Value, old: &Value, errors: &mut Vec<FieldError>) {
+    const LIST: &str = "spec.ephemeralContainers";
+    let name = |container: &Value| {
+        let name = meta::str_at(container, &["name"]);
+        name.unwrap_or_default().to_owned()
+    };
+    let new = meta::items(pod, &["spec", "ephemeralContainers"]);
+    let mut names: Vec<String> = ["containers", "initContainers"]
+        .iter()
+        .flat_map(|list| meta::items(pod, &["spec", list]))
+        .map(name)
+        .collect();
+    for (i, container) in new.iter().enumerate() {
+        let own = name(container);
+        name_of(&format!("{LIST}[{i}].name"), &own, errors);
+        if meta::str_at(container, &["image"])
+            .unwrap_or_default()
+            .is_empty()
+        {
+            errors.push(FieldError::required(format!("{LIST}[{i}].image"), ""));
+        }
+        if !own.is_empty() && names.contains(&own) {
+            let field = format!("{LIST}[{i}].name");
+            errors.push(FieldError::duplicate(field, own.as_str().into()));
+        }
+        names.push(own);
+    }
+    for before in meta::items(old, &["spec", "ephemeralContainers"]) {
+        let what = match new.iter().find(|new| name(new) == name(before)) {
+            None => "removed",
+            Some(new) if !super::same(new, before) => "changed",
+            Some(_) => continue,
+        };
+        let detail = format!(
+            "existing ephemeral containers {:?} may not be {what}",
+            name(before)
+        );
+        errors.push(FieldError::forbidden(LIST, detail));
+    }
+}
+
 /// Checks a pod's or a template's spec at a field path.
 pub(super) fn pod_spec(path: &str, spec: &Value, errors: &mut Vec<FieldError>) {
     let containers = meta::items(spec, &["containers"]);
@@ -43,6 +126,7 @@ pub(super) fn pod_spec(path: &str, spec: &Value, errors: &mut Vec<FieldError>) {
     );
     let policies = &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
     one_of(path, spec, "dnsPolicy", policies, errors);
+    sysctls(path, spec, errors);
     if let Some(seconds) = at(spec, &["terminationGracePeriodSeconds"]).as_i64()
         && seconds < 0
     {
@@ -69,6 +153,38 @@ pub(super) fn pod_spec(path: &str, spec: &Value, errors: &mut Vec<FieldError>) {
             ));
         }
     }
+}
+
+/// Kernel parameters have names of the kernel's form, each once (`validateSysctls`).
+fn sysctls(path: &str, spec: &Value, errors: &mut Vec<FieldError>) {
+    let list = meta::items(spec, &["securityContext", "sysctls"]);
+    let mut names = Vec::new();
+    for (i, sysctl) in list.iter().enumerate() {
+        let field = format!("{path}.securityContext.sysctls[{i}].name");
+        let name = meta::str_at(sysctl, &["name"]).unwrap_or("");
+        if name.is_empty() {
+            errors.push(FieldError::required(field, ""));
+        } else if !is_sysctl_name(name) {
+            let detail = "must have at most 253 characters and match regex \
+                ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
+            errors.push(FieldError::invalid(field, name.into(), detail));
+        } else if names.contains(&name) {
+            errors.push(FieldError::duplicate(field, name.into()));
+        }
+        names.push(name);
+    }
+}
+
+fn is_sysctl_name(name: &str) -> bool {
+    let edge = |byte: Option<&u8>| {
+        byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    };
+    let is_segment = |segment: &str| {
+        let bytes = segment.as_bytes();
+        let inner = |byte: &u8| matches!(byte, b'-' | b'_') || edge(Some(byte));
+        edge(bytes.first()) && edge(bytes.last()) && bytes.iter().all(inner)
+    };
+    name.len() <= 253 && name.split(['.', '/']).all(is_segment)
 }
 
 fn one_of(path: &str, object: &Value, field: &str, known: &[&str], errors: &mut Vec<FieldError>) {

@@ -277,6 +277,66 @@ fn a_running_pod_changes_its_image_and_little_else() {
     }
 }
 
+#[rstest]
+#[case("kernel.shm_rmid_forced", true)]
+#[case("net/ipv4.ip-forward", true)]
+#[case("foo-", false)]
+#[case("bar..", false)]
+#[case("Kernel.a", false)]
+fn kernel_parameters_need_names_of_the_kernels_form(#[case] name: &str, #[case] good: bool) {
+    let errors = changing("", "Pod", &pod(), |p| {
+        p["spec"]["securityContext"]["sysctls"] = json!([{"name": name, "value": "1"}]);
+    });
+    let named = errors
+        .iter()
+        .any(|error| error.starts_with("spec.securityContext.sysctls[0].name: Invalid"));
+    assert_eq!(named, !good, "{errors:?}");
+}
+
+#[test]
+fn subresources_of_a_pod_change_what_the_pod_itself_may_not() {
+    let through = |subresource: &str, old: &Value, change: &dyn Fn(&mut Value)| -> Vec<String> {
+        let mut old = old.clone();
+        defaulting::apply(resource("", "Pod"), &mut old);
+        let mut new = old.clone();
+        change(&mut new);
+        let errors = validate_update(resource("", "Pod"), subresource, &new, &old);
+        errors.iter().map(ToString::to_string).collect()
+    };
+    let debugger = |p: &mut Value| {
+        p["spec"]["ephemeralContainers"] = json!([{"name": "debug", "image": "busybox"}]);
+    };
+    let larger = |p: &mut Value| {
+        p["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "2"}});
+    };
+    assert_eq!(through("ephemeralcontainers", &pod(), &debugger), NONE);
+    assert_eq!(through("resize", &pod(), &larger), NONE);
+    for (subresource, change) in [
+        ("resize", &debugger as &dyn Fn(&mut Value)),
+        ("", &debugger),
+        ("", &larger),
+    ] {
+        assert_eq!(
+            through(subresource, &pod(), change).len(),
+            1,
+            "{subresource}"
+        );
+    }
+    let mut debugged = pod();
+    debugger(&mut debugged);
+    let errors = through("ephemeralcontainers", &debugged, &|p| {
+        p["spec"]["ephemeralContainers"][0]["image"] = json!("alpine");
+    });
+    assert!(
+        errors[0].ends_with("existing ephemeral containers \"debug\" may not be changed"),
+        "{errors:?}"
+    );
+    let errors = through("ephemeralcontainers", &debugged, &|p| {
+        p["spec"]["ephemeralContainers"] = json!([]);
+    });
+    assert!(errors[0].ends_with("may not be removed"), "{errors:?}");
+}
+
 #[test]
 fn a_gated_pod_may_still_choose_its_nodes() {
     let mut gated = pod();
