@@ -1,6 +1,7 @@
-//! The journal in a key space: one key for each entry, created and never changed.
+//! The journal in a key space: one key for each write, created and never changed.
 //!
-//! Keys are `/saga/<id>/<number>` with ten digits, so that byte order is the order of writing. `create` refuses a key
+//! Keys are `/saga/<id>/<number>` with the ten digits of the first entry's number, so that byte order is the order of
+//! writing, and what is written together is there as a whole or not at all. `create` refuses a key
 //! that is there, so two writers can never tell two stories under one name.
 
 use std::sync::Arc;
@@ -74,10 +75,10 @@ impl Journal {
             let Some((id, _)) = pair.key[PREFIX.len()..].split_once('/') else {
                 continue;
             };
-            let entry = decode(&pair.value).map_err(|source| JournalError::Entry { source })?;
+            let written = decode(&pair.value).map_err(|source| JournalError::Entry { source })?;
             match sagas.last_mut() {
-                Some((last, entries)) if last.as_str() == id => entries.push(entry),
-                _ => sagas.push((SagaId::new(id), vec![entry])),
+                Some((last, entries)) if last.as_str() == id => entries.extend(written),
+                _ => sagas.push((SagaId::new(id), written)),
             }
         }
         let told = sagas.into_iter().map(|(id, entries)| {
@@ -129,9 +130,12 @@ pub(crate) struct SagaJournal {
 }
 
 impl muster_saga::Journal for SagaJournal {
-    async fn append(&self, entry: &Entry) -> Result<(), JournalError> {
-        let bytes = encode(entry).map_err(|source| JournalError::Entry { source })?;
-        let key = key(&self.id, entry.seq);
+    async fn append(&self, entries: &[Entry]) -> Result<(), JournalError> {
+        let Some(first) = entries.first() else {
+            return Ok(());
+        };
+        let bytes = encode(entries).map_err(|source| JournalError::Entry { source })?;
+        let key = key(&self.id, first.seq);
         self.store
             .create(&key, Bytes::from(bytes))
             .await
@@ -179,17 +183,17 @@ mod tests {
         let journal = Journal::new(Arc::new(MemoryStore::new()));
         journal
             .of(SagaId::new("b"))
-            .append(&header("b", 1))
+            .append(&[header("b", 1)])
             .await
             .unwrap();
         journal
             .of(SagaId::new("a"))
-            .append(&header("a", 2))
+            .append(&[header("a", 2)])
             .await
             .unwrap();
         journal
             .of(SagaId::new("b"))
-            .append(&unwind(1))
+            .append(&[unwind(1)])
             .await
             .unwrap();
         let told = journal.tell().await.unwrap().unwrap();
@@ -202,16 +206,25 @@ mod tests {
     async fn an_entry_is_never_written_over_another() {
         let journal = Journal::new(Arc::new(MemoryStore::new()));
         let saga = journal.of(SagaId::new("a"));
-        saga.append(&header("a", 1)).await.unwrap();
-        assert!(saga.append(&header("a", 9)).await.is_err());
+        saga.append(&[header("a", 1)]).await.unwrap();
+        assert!(saga.append(&[header("a", 9)]).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_is_written_together_is_told_in_its_order() {
+        let journal = Journal::new(Arc::new(MemoryStore::new()));
+        let saga = journal.of(SagaId::new("a"));
+        saga.append(&[header("a", 1), unwind(1)]).await.unwrap();
+        let told = journal.tell().await.unwrap().unwrap();
+        assert_eq!(told[0].entries, [header("a", 1), unwind(1)]);
     }
 
     #[tokio::test]
     async fn a_story_with_a_hole_is_damaged_and_not_guessed_at() {
         let journal = Journal::new(Arc::new(MemoryStore::new()));
         let saga = journal.of(SagaId::new("a"));
-        saga.append(&header("a", 1)).await.unwrap();
-        saga.append(&unwind(2)).await.unwrap();
+        saga.append(&[header("a", 1)]).await.unwrap();
+        saga.append(&[unwind(2)]).await.unwrap();
         assert!(matches!(
             journal.tell().await.unwrap(),
             Err(ReplayError::Gap { .. })

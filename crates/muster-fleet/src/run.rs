@@ -106,13 +106,12 @@ impl Run<'_> {
                         left_at: None,
                     });
                 }
-                Command::Append(entry) => {
-                    journal.append(&entry).await.map_err(journal_error)?;
-                    driver.on_durable(&entry).map_err(driver_error)?;
-                    self.tell_record(&entry);
-                }
+                Command::Append(entries) => self.write(driver, journal, &entries).await?,
                 Command::Observe { step } => {
                     if let Some(left) = outside(&step, phases)? {
+                        if let Some(Command::Append(entries)) = driver.remainder() {
+                            self.write(driver, journal, &entries).await?;
+                        }
                         phase.close(self.events);
                         let halt = Halt::Kept {
                             step: step.id.clone(),
@@ -152,6 +151,20 @@ impl Run<'_> {
                 }
             }
         }
+    }
+
+    async fn write(
+        &self,
+        driver: &mut Driver,
+        journal: &SagaJournal,
+        entries: &[Entry],
+    ) -> Result<(), JoinError> {
+        journal.append(entries).await.map_err(journal_error)?;
+        driver.on_durable(entries).map_err(driver_error)?;
+        for entry in entries {
+            self.tell_record(entry);
+        }
+        Ok(())
     }
 
     fn tell_record(&self, entry: &Entry) {

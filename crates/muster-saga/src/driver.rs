@@ -1,7 +1,9 @@
 //! Runs a saga one step at a time without touching anything: it says what to do, and is told how it went.
 //!
 //! The caller's loop is: take [`Driver::next`], do it, report it. The driver never asks for a deed whose intent the
-//! caller has not confirmed as durable. It does not know clocks (the time is an argument) nor what a step means.
+//! caller has not confirmed as durable. How a deed went becomes durable together with the next intent, in one write:
+//! a receipt that is lost with the power costs a repetition, which every deed must bear. It does not know clocks (the
+//! time is an argument) nor what a step means.
 
 use std::collections::BTreeSet;
 
@@ -42,9 +44,9 @@ pub enum Command {
         /// The step.
         step: StepSpec,
     },
-    /// Make this entry durable, then report with [`Driver::on_durable`]. If it cannot be made durable, stop: drop
-    /// the driver and do nothing more.
-    Append(Entry),
+    /// Make these entries durable, all of them or none, then report with [`Driver::on_durable`]. If that cannot be
+    /// done, stop: drop the driver and do nothing more.
+    Append(Vec<Entry>),
     /// Do the step, then report with [`Driver::on_performed`].
     Perform {
         /// The step.
@@ -111,10 +113,14 @@ enum Posture {
 /// A saga in progress.
 #[derive(Clone, Debug)]
 pub struct Driver {
-    /// `None` until the header is durable.
+    /// `None` until the header is durable; otherwise with what waits to be written.
     state: Option<SagaState>,
+    /// Entries that the state has and the journal has not: only such as nothing rests on before the next intent.
+    unwritten: Vec<Entry>,
     posture: Posture,
     on_failure: OnFailure,
+    /// Why everything is to be taken back, as soon as what is known is in the state.
+    turn_back: Option<String>,
     /// Failed steps that this run may begin again.
     retry: BTreeSet<StepId>,
 }
@@ -125,8 +131,10 @@ impl Driver {
     pub fn begin(header: Header, on_failure: OnFailure) -> Self {
         Self {
             state: None,
+            unwritten: Vec::new(),
             posture: Posture::Recording(Record::Header(header)),
             on_failure,
+            turn_back: None,
             retry: BTreeSet::new(),
         }
     }
@@ -143,8 +151,10 @@ impl Driver {
         let state = replay(entries)?;
         let mut driver = Self {
             state: None,
+            unwritten: Vec::new(),
             posture: Posture::Idle,
             on_failure,
+            turn_back: None,
             retry: BTreeSet::new(),
         };
         match start {
@@ -169,27 +179,46 @@ impl Driver {
         Ok(driver)
     }
 
-    /// The saga as recorded so far; `None` until the header is durable.
+    /// The saga so far, with what the next write will hold; `None` until the header is durable.
     #[must_use]
     pub fn state(&self) -> Option<&SagaState> {
         self.state.as_ref()
     }
 
+    /// Asks for whatever waits to be written before the caller leaves the saga to a later run. `None` when everything
+    /// that was reported is durable.
+    #[must_use]
+    pub fn remainder(&self) -> Option<Command> {
+        (!self.unwritten.is_empty()).then(|| Command::Append(self.unwritten.clone()))
+    }
+
     /// What to do next. Asking again without a report gives the same answer.
     pub fn next(&mut self, now: Timestamp) -> Command {
-        if matches!(self.posture, Posture::Idle)
-            && let Some(halt) = self.decide()
-        {
-            return Command::Halt(halt);
-        }
-        match &self.posture {
-            Posture::Idle => Command::Halt(Halt::Finished(Outcome::Done)),
-            Posture::Recording(record) => Command::Append(Entry {
+        loop {
+            if matches!(self.posture, Posture::Idle)
+                && let Some(halt) = self.decide()
+            {
+                return self.remainder().unwrap_or(Command::Halt(halt));
+            }
+            let Posture::Recording(record) = &self.posture else {
+                return self.deed();
+            };
+            let entry = Entry {
                 version: FORMAT_VERSION,
                 seq: self.state.as_ref().map_or(0, SagaState::next_seq),
                 at: now,
                 record: record.clone(),
-            }),
+            };
+            if !self.put_off(&entry) {
+                return Command::Append(self.unwritten.iter().cloned().chain([entry]).collect());
+            }
+        }
+    }
+
+    /// What the posture asks of the caller, when it is no record.
+    fn deed(&self) -> Command {
+        match &self.posture {
+            Posture::Idle | Posture::Recording(_) => Command::Halt(Halt::Finished(Outcome::Done)),
             Posture::Observing(id) => self.with_step(id, |step, _| Command::Observe { step }),
             Posture::Performing(id) => self.with_step(id, |step, state| Command::Perform {
                 step,
@@ -204,21 +233,54 @@ impl Driver {
         }
     }
 
-    /// The entry of the last [`Command::Append`] is durable.
+    /// Keeps an entry that says how something went for the next write. `false` for one that must be durable first.
+    fn put_off(&mut self, entry: &Entry) -> bool {
+        let may_wait = matches!(
+            entry.record,
+            Record::Done { .. }
+                | Record::Failed { .. }
+                | Record::Unwind { .. }
+                | Record::Undone { .. }
+                | Record::UndoFailed { .. }
+        );
+        let Some(state) = self.state.as_mut().filter(|_| may_wait) else {
+            return false;
+        };
+        if state.apply(entry).is_err() {
+            // Told as such when it is reported.
+            return false;
+        }
+        self.unwritten.push(entry.clone());
+        self.posture = Posture::Idle;
+        true
+    }
+
+    /// The entries of the last [`Command::Append`] are durable.
     ///
     /// # Errors
-    /// [`DriverError`] when no entry was asked for.
-    pub fn on_durable(&mut self, entry: &Entry) -> Result<(), DriverError> {
-        let Posture::Recording(record) = &self.posture else {
-            return Err(DriverError::NotAsked {
-                report: "a durable entry",
-            });
+    /// [`DriverError`] when no entries, or others, were asked for.
+    pub fn on_durable(&mut self, entries: &[Entry]) -> Result<(), DriverError> {
+        let other = || DriverError::NotAsked {
+            report: "other entries",
         };
-        if record != &entry.record {
-            return Err(DriverError::NotAsked {
-                report: "another entry",
-            });
+        let fresh = entries
+            .strip_prefix(self.unwritten.as_slice())
+            .ok_or_else(other)?;
+        match (&self.posture, fresh) {
+            (_, []) if !self.unwritten.is_empty() => {
+                self.unwritten.clear();
+                return Ok(());
+            }
+            (Posture::Recording(record), [entry]) if *record == entry.record => {
+                self.take_in(entry)?;
+            }
+            _ => return Err(other()),
         }
+        self.unwritten.clear();
+        Ok(())
+    }
+
+    fn take_in(&mut self, entry: &Entry) -> Result<(), DriverError> {
         let inconsistent = |source| DriverError::Inconsistent { source };
         match &mut self.state {
             None => self.state = Some(SagaState::begin(entry).map_err(inconsistent)?),
@@ -298,14 +360,21 @@ impl Driver {
             .state
             .as_ref()
             .is_some_and(|s| s.status() == crate::SagaStatus::Running);
-        if !running || !matches!(self.posture, Posture::Idle) {
+        let between = matches!(
+            &self.posture,
+            Posture::Idle
+                | Posture::Observing(_)
+                | Posture::Recording(Record::Done { .. } | Record::Failed { .. })
+        );
+        if !running || !between {
             return Err(DriverError::NotAsked {
                 report: "an unwinding",
             });
         }
-        self.posture = Posture::Recording(Record::Unwind {
-            reason: reason.into(),
-        });
+        if matches!(self.posture, Posture::Observing(_)) {
+            self.posture = Posture::Idle;
+        }
+        self.turn_back = Some(reason.into());
         Ok(())
     }
 
@@ -327,6 +396,10 @@ impl Driver {
 
     /// Takes up the next posture, or says that there is none.
     fn decide(&mut self) -> Option<Halt> {
+        if let Some(reason) = self.turn_back.take() {
+            self.posture = Posture::Recording(Record::Unwind { reason });
+            return None;
+        }
         if let Some(id) = self.take_retry() {
             self.posture = self.begin_again(id);
             return None;

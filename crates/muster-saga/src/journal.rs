@@ -28,6 +28,6 @@ pub enum JournalError {
 
 /// Where the entries of one saga are kept.
 pub trait Journal {
-    /// Makes one entry durable. `Ok` means: it is there after a power cut.
-    fn append(&self, entry: &Entry) -> impl Future<Output = Result<(), JournalError>> + Send;
+    /// Makes entries durable, all of them or none. `Ok` means: they are there after a power cut.
+    fn append(&self, entries: &[Entry]) -> impl Future<Output = Result<(), JournalError>> + Send;
 }

@@ -1,4 +1,4 @@
-//! The journal's format: one JSON document per record, versioned, numbered without gaps.
+//! The journal's format: one JSON document per write, versioned, with records that are numbered without gaps.
 //!
 //! Knows how a record looks, not where it is kept or whether it makes sense after the one before (that is the
 //! state's business). Old binaries refuse newer versions instead of guessing.
@@ -11,10 +11,11 @@ use serde_json::Value;
 
 use crate::{Definition, Event, Failure, Outcome, Residue, StepId};
 
-/// The version that this code writes, and the newest it reads.
-pub const FORMAT_VERSION: u32 = 1;
+/// The version that this code writes, and the newest it reads. In version 1 a document was one entry; since version 2
+/// it is all entries of one write.
+pub const FORMAT_VERSION: u32 = 2;
 
-/// No encoded record may be larger. A join's header with all its files is about 20 kB.
+/// No encoded write may be larger. A join's header with all its files is about 20 kB.
 pub const MAX_ENTRY_BYTES: usize = 4 << 20;
 
 /// The name of one run of a saga: unique in its journal, and sorted by time when made from a timestamp.
@@ -171,23 +172,35 @@ pub enum RecordError {
     },
 }
 
-/// The bytes to keep for an entry.
+/// All entries that became durable together.
+#[derive(Serialize, Deserialize)]
+struct Write {
+    version: u32,
+    entries: Vec<Entry>,
+}
+
+/// The bytes to keep for the entries of one write.
 ///
 /// # Errors
-/// [`RecordError::TooLarge`] when the entry would be refused on reading.
-pub fn encode(entry: &Entry) -> Result<Vec<u8>, RecordError> {
-    let bytes = serde_json::to_vec(entry).map_err(|source| RecordError::Malformed { source })?;
+/// [`RecordError::TooLarge`] when they would be refused on reading.
+pub fn encode(entries: &[Entry]) -> Result<Vec<u8>, RecordError> {
+    let write = Write {
+        version: FORMAT_VERSION,
+        entries: entries.to_vec(),
+    };
+    let bytes = serde_json::to_vec(&write).map_err(|source| RecordError::Malformed { source })?;
     if bytes.len() > MAX_ENTRY_BYTES {
         return Err(RecordError::TooLarge { bytes: bytes.len() });
     }
     Ok(bytes)
 }
 
-/// Reads an entry. The version is looked at first, so that a newer format is named and not called damaged.
+/// Reads the entries of one write. The version is looked at first, so that a newer format is named and not called
+/// damaged.
 ///
 /// # Errors
-/// [`RecordError`] for whatever is not an entry of a known version.
-pub fn decode(bytes: &[u8]) -> Result<Entry, RecordError> {
+/// [`RecordError`] for whatever is not of a known version.
+pub fn decode(bytes: &[u8]) -> Result<Vec<Entry>, RecordError> {
     #[derive(Deserialize)]
     struct Versioned {
         version: u32,
@@ -197,10 +210,14 @@ pub fn decode(bytes: &[u8]) -> Result<Entry, RecordError> {
     }
     let malformed = |source| RecordError::Malformed { source };
     let Versioned { version } = serde_json::from_slice(bytes).map_err(malformed)?;
-    if version > FORMAT_VERSION {
-        return Err(RecordError::Newer { found: version });
+    match version {
+        0 | 1 => Ok(vec![serde_json::from_slice(bytes).map_err(malformed)?]),
+        FORMAT_VERSION => {
+            let write: Write = serde_json::from_slice(bytes).map_err(malformed)?;
+            Ok(write.entries)
+        }
+        found => Err(RecordError::Newer { found }),
     }
-    serde_json::from_slice(bytes).map_err(malformed)
 }
 
 #[cfg(test)]
@@ -218,23 +235,44 @@ mod tests {
     }
 
     #[test]
-    fn the_format_is_the_one_that_older_journals_have() {
-        let bytes = encode(&entry(Record::Intent {
-            step: StepId::new("write-kubelet-conf"),
-            attempt: 1,
-            prior: serde_json::json!({"absent": true}),
-        }))
-        .unwrap();
+    fn one_write_holds_all_its_entries_in_order() {
+        let done = entry(Record::Done {
+            step: StepId::new("save-key"),
+            receipt: Value::Null,
+        });
+        let intent = Entry {
+            seq: 4,
+            ..entry(Record::Intent {
+                step: StepId::new("write-kubelet-conf"),
+                attempt: 1,
+                prior: serde_json::json!({"absent": true}),
+            })
+        };
+        let bytes = encode(&[done.clone(), intent.clone()]).unwrap();
         assert_eq!(
-            String::from_utf8(bytes).unwrap(),
-            r#"{"version":1,"seq":3,"at":"1970-01-01T00:00:00Z","record":{"type":"intent","step":"write-kubelet-conf","attempt":1,"prior":{"absent":true}}}"#
+            String::from_utf8(bytes.clone()).unwrap(),
+            concat!(
+                r#"{"version":2,"entries":[{"version":2,"seq":3,"at":"1970-01-01T00:00:00Z","#,
+                r#""record":{"type":"done","step":"save-key","receipt":null}},"#,
+                r#"{"version":2,"seq":4,"at":"1970-01-01T00:00:00Z","record":{"type":"intent","#,
+                r#""step":"write-kubelet-conf","attempt":1,"prior":{"absent":true}}}]}"#
+            )
         );
+        assert_eq!(decode(&bytes).unwrap(), [done, intent]);
+    }
+
+    #[test]
+    fn the_single_entries_of_older_journals_are_read() {
+        let older = br#"{"version":1,"seq":3,"at":"1970-01-01T00:00:00Z","record":{"type":"intent","step":"write-kubelet-conf","attempt":1,"prior":{"absent":true}}}"#;
+        let entries = decode(older).unwrap();
+        assert_eq!(entries.len(), 1);
+        assert_eq!((entries[0].version, entries[0].seq), (1, 3));
     }
 
     #[test]
     fn a_newer_format_is_named_even_when_its_shape_is_strange() {
-        let err = decode(br#"{"version":2,"what":"ever"}"#).unwrap_err();
-        assert!(matches!(err, RecordError::Newer { found: 2 }));
+        let err = decode(br#"{"version":3,"what":"ever"}"#).unwrap_err();
+        assert!(matches!(err, RecordError::Newer { found: 3 }));
     }
 
     #[test]
@@ -247,7 +285,8 @@ mod tests {
         let before = entry(Record::Finished {
             outcome: Outcome::Undone { left_behind },
         });
-        assert_eq!(decode(&encode(&before).unwrap()).unwrap(), before);
+        let bytes = encode(std::slice::from_ref(&before)).unwrap();
+        assert_eq!(decode(&bytes).unwrap(), [before]);
     }
 
     proptest! {
@@ -260,7 +299,7 @@ mod tests {
 
         #[test]
         fn a_damaged_entry_is_an_error_or_another_entry(at in 0usize..140, byte in any::<u8>()) {
-            let mut bytes = encode(&entry(Record::Unwind { reason: "because".into() })).unwrap();
+            let mut bytes = encode(&[entry(Record::Unwind { reason: "because".into() })]).unwrap();
             let at = at % bytes.len();
             bytes[at] = byte;
             let _ = decode(&bytes);

@@ -52,14 +52,13 @@ impl Services for Systemd {
     }
 
     async fn set_enabled(&self, unit: &str, enabled: bool) -> Result<(), HostError> {
-        let state = self.state(unit).await?;
-        if state.enabled == enabled || (!state.exists && !enabled) {
-            return Ok(());
-        }
         let verb = if enabled { "enable" } else { "disable" };
-        run(&self.programs.systemctl, &[verb, "--", unit])
-            .await
-            .map(drop)
+        let done = run(&self.programs.systemctl, &[verb, "--", unit]).await;
+        match done {
+            // Asked for only now, as in `stop`.
+            Err(_) if !enabled && !self.state(unit).await?.exists => Ok(()),
+            other => other.map(drop),
+        }
     }
 
     async fn reload(&self) -> Result<(), HostError> {

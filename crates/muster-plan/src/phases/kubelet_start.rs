@@ -10,6 +10,7 @@ use crate::{
 const PHASE: Phase = Phase::KubeletStart;
 
 pub(super) fn contribute(ingredients: &Ingredients<'_>, steps: &mut Steps) {
+    kubeconfig(ingredients, steps);
     directories(steps);
     configuration(ingredients, steps);
     let node_name = ingredients.request.node_name.to_string();
@@ -21,6 +22,39 @@ pub(super) fn contribute(ingredients: &Ingredients<'_>, steps: &mut Steps) {
         Step::ClaimNode { node_name },
     );
     start(ingredients, steps);
+}
+
+/// The node's credentials are whole as early as can be: its kubeconfig comes before what only the kubelet reads.
+fn kubeconfig(ingredients: &Ingredients<'_>, steps: &mut Steps) {
+    let Ingredients {
+        request, answers, ..
+    } = ingredients;
+    steps.add(
+        PHASE,
+        "make-kubernetes-dir",
+        &[],
+        Step::MakeDir {
+            path: paths::KUBERNETES_DIR.into(),
+            mode: 0o755,
+        },
+    );
+    let client = request.root.real(paths::KUBELET_CLIENT_CURRENT);
+    let content = kubelet_conf(
+        &answers.server,
+        answers.tls_server_name.as_deref(),
+        &answers.ca_pem,
+        &client,
+    );
+    steps.add(
+        PHASE,
+        "write-kubelet-conf",
+        &["make-kubernetes-dir"],
+        Step::WriteFile {
+            path: paths::KUBELET_CONF.into(),
+            mode: 0o600,
+            content,
+        },
+    );
 }
 
 fn directories(steps: &mut Steps) {
@@ -35,7 +69,6 @@ fn directories(steps: &mut Steps) {
             },
         );
     };
-    make("make-kubernetes-dir", &[], paths::KUBERNETES_DIR);
     make("make-pki-dir", &["make-kubernetes-dir"], paths::PKI_DIR);
     make(
         "make-manifests-dir",
@@ -105,20 +138,6 @@ fn configuration(ingredients: &Ingredients<'_>, steps: &mut Steps) {
         paths::FLAGS_ENV,
         0o644,
         flags,
-    );
-    let client = request.root.real(paths::KUBELET_CLIENT_CURRENT);
-    let conf = kubelet_conf(
-        &answers.server,
-        answers.tls_server_name.as_deref(),
-        &answers.ca_pem,
-        &client,
-    );
-    write(
-        "write-kubelet-conf",
-        &["make-kubernetes-dir"],
-        paths::KUBELET_CONF,
-        0o600,
-        conf,
     );
 }
 

@@ -41,13 +41,13 @@ fn a_worker_with_a_system_kubelet_gets_the_files_of_a_kubeadm_node() {
             "link-client-pem",
             "discard-key",
             "make-kubernetes-dir",
+            "write-kubelet-conf",
             "make-pki-dir",
             "make-manifests-dir",
             "write-ca",
             "write-instance-config",
             "write-kubelet-config",
             "write-flags-env",
-            "write-kubelet-conf",
             "claim-node",
             "claim-pods",
             "start-kubelet",
@@ -73,11 +73,11 @@ fn a_worker_with_a_system_kubelet_gets_the_files_of_a_kubeadm_node() {
                 "/var/lib/kubelet/pki/kubelet-client-2026-11-21-05-50-05.pem",
                 0o600
             ),
+            ("/etc/kubernetes/kubelet.conf", 0o600),
             ("/etc/kubernetes/pki/ca.crt", 0o644),
             ("/var/lib/kubelet/instance-config.yaml", 0o644),
             ("/var/lib/kubelet/config.yaml", 0o644),
             ("/var/lib/kubelet/kubeadm-flags.env", 0o644),
-            ("/etc/kubernetes/kubelet.conf", 0o600),
         ]
     );
 }

@@ -42,9 +42,9 @@ fn run(driver: &mut Driver, fails: &[&str], journal: &mut Vec<Entry>) -> (Vec<St
                 let seen = if bad { Err(broken()) } else { Ok(Value::Null) };
                 driver.on_observed(seen).unwrap();
             }
-            Command::Append(entry) => {
-                driver.on_durable(&entry).unwrap();
-                journal.push(entry);
+            Command::Append(entries) => {
+                driver.on_durable(&entries).unwrap();
+                journal.extend(entries);
             }
             Command::Perform { step, .. } => {
                 story.push(format!("do {}", step.id));
@@ -73,17 +73,19 @@ const CHAIN: &[(&str, &[&str])] = &[("a", &[]), ("b", &["a"]), ("c", &["b"])];
 fn a_deed_is_asked_for_only_after_its_intent_is_durable() {
     let mut driver = Driver::begin(header(CHAIN), OnFailure::Unwind);
     let mut durable: Vec<Entry> = Vec::new();
+    let mut writes = 0;
     loop {
         match driver.next(Timestamp::UNIX_EPOCH) {
             Command::Observe { .. } => driver.on_observed(Ok(Value::Null)).unwrap(),
-            Command::Append(entry) => {
+            Command::Append(entries) => {
                 // Asking again before the report changes nothing.
                 assert_eq!(
                     driver.next(Timestamp::UNIX_EPOCH),
-                    Command::Append(entry.clone())
+                    Command::Append(entries.clone())
                 );
-                driver.on_durable(&entry).unwrap();
-                durable.push(entry);
+                driver.on_durable(&entries).unwrap();
+                writes += 1;
+                durable.extend(entries);
             }
             Command::Perform { step, .. } => {
                 assert!(matches!(
@@ -99,8 +101,10 @@ fn a_deed_is_asked_for_only_after_its_intent_is_durable() {
             }
         }
     }
-    // header, three times intent and done, finished
-    assert_eq!(durable.len(), 8);
+    // header, three times intent and done, finished: each done with what follows it
+    assert_eq!((durable.len(), writes), (8, 5));
+    let numbers: Vec<u64> = durable.iter().map(|entry| entry.seq).collect();
+    assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7]);
 }
 
 #[test]
@@ -208,17 +212,18 @@ fn a_report_that_was_not_asked_for_is_refused_and_changes_nothing() {
 fn a_signal_between_two_steps_takes_everything_back() {
     let mut driver = Driver::begin(header(CHAIN), OnFailure::Unwind);
     let mut story = Vec::new();
+    let mut stopped = false;
     loop {
+        if stopped {
+            driver.unwind("told to stop").unwrap();
+            stopped = false;
+        }
         match driver.next(Timestamp::UNIX_EPOCH) {
             Command::Observe { .. } => driver.on_observed(Ok(Value::Null)).unwrap(),
-            Command::Append(entry) => {
-                driver.on_durable(&entry).unwrap();
-                if matches!(&entry.record, Record::Done { step, .. } if *step == id("b")) {
-                    driver.unwind("told to stop").unwrap();
-                }
-            }
+            Command::Append(entries) => driver.on_durable(&entries).unwrap(),
             Command::Perform { step, .. } => {
                 story.push(format!("do {}", step.id));
+                stopped = step.id == id("b");
                 driver.on_performed(Ok(Value::Null)).unwrap();
             }
             Command::Undo { step, .. } => {
@@ -229,4 +234,44 @@ fn a_signal_between_two_steps_takes_everything_back() {
         }
     }
     assert_eq!(story, ["do a", "do b", "undo b", "undo a"]);
+}
+
+#[test]
+fn how_a_deed_went_is_written_with_the_next_intent_and_never_left_behind() {
+    let mut driver = Driver::begin(header(CHAIN), OnFailure::Keep);
+    let mut writes: Vec<Vec<Entry>> = Vec::new();
+    let halt = loop {
+        match driver.next(Timestamp::UNIX_EPOCH) {
+            Command::Observe { .. } => driver.on_observed(Ok(Value::Null)).unwrap(),
+            Command::Append(entries) => {
+                // One entry fewer is another write.
+                assert!(driver.on_durable(&entries[1..]).is_err());
+                driver.on_durable(&entries).unwrap();
+                writes.push(entries);
+            }
+            Command::Perform { step, .. } => {
+                let bad = step.id == id("b");
+                assert_eq!(driver.remainder(), None);
+                driver
+                    .on_performed(if bad { Err(broken()) } else { Ok(Value::Null) })
+                    .unwrap();
+            }
+            Command::Undo { .. } => panic!("it is kept"),
+            Command::Halt(halt) => break halt,
+        }
+    };
+    assert!(matches!(halt, Halt::Kept { .. }));
+    let kinds = |entries: &Vec<Entry>| -> Vec<&'static str> {
+        let kind = |entry: &Entry| match entry.record {
+            Record::Header(_) => "header",
+            Record::Intent { .. } => "intent",
+            Record::Done { .. } => "done",
+            Record::Failed { .. } => "failed",
+            _ => "other",
+        };
+        entries.iter().map(kind).collect()
+    };
+    let kinds: Vec<_> = writes.iter().map(kinds).collect();
+    let wanted: [&[&str]; 4] = [&["header"], &["intent"], &["done", "intent"], &["failed"]];
+    assert_eq!(kinds, wanted);
 }

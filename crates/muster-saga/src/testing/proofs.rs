@@ -244,12 +244,15 @@ fn run<W: World>(
     loop {
         match driver.next(Timestamp::UNIX_EPOCH) {
             Command::Halt(halt) => return Some(halt),
-            Command::Append(entry) => {
-                if trouble.stops_after_entries == Some(journal.len()) {
-                    return None;
+            Command::Append(entries) => {
+                // Also between the entries of one write: so did older programs write them.
+                for entry in &entries {
+                    if trouble.stops_after_entries == Some(journal.len()) {
+                        return None;
+                    }
+                    journal.push(entry.clone());
                 }
-                reported(driver.on_durable(&entry));
-                journal.push(entry);
+                reported(driver.on_durable(&entries));
             }
             Command::Observe { step } => {
                 let seen = heard(world.observe(&step))?;
