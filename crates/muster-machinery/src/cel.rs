@@ -22,8 +22,8 @@ mod types;
 mod value;
 
 pub use ast::{Expr, mentions};
-pub use check::{Checked, check};
-pub use eval::{Bindings, EvalError, evaluate};
+pub use check::{Checked, Composed, check, check_composed};
+pub use eval::{Bindings, EvalError, Session, evaluate};
 pub use parser::{SyntaxError, parse};
 pub use types::{Type, max_elements, min_size};
 pub use value::{Val, of_json};

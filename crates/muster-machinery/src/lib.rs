@@ -6,7 +6,7 @@
 //! * What an object is: [`meta`], [`gvk`], [`quantity`], [`protobuf`] (its other form on the wire),
 //!   [`conversion`] (its other name).
 //! * What becomes of it: [`defaulting`], [`field_validation`], [`validation`], [`patch`], [`apply`].
-//! * What others bring along: [`crd`], with rules in a language of their own, [`cel`].
+//! * What others bring along: [`crd`], with rules in a language of their own, [`cel`], and [`policy`], the same about writes.
 //! * What is answered: [`status`], [`table`], [`selector`].
 //!
 //! Refuses to know sockets, clocks, files and randomness: time and names come in as arguments.
@@ -24,6 +24,7 @@ pub mod gvk;
 pub mod meta;
 pub mod openapi;
 pub mod patch;
+pub mod policy;
 pub mod protobuf;
 pub mod quantity;
 pub mod quota;

@@ -1,17 +1,12 @@
-//! Policies in CEL (`ValidatingAdmissionPolicy` and the like) are stored and not evaluated: whoever writes one must hear
-//! of it.
+//! Policies in CEL that change objects (`MutatingAdmissionPolicy`) are stored and not evaluated: whoever writes one must
+//! hear of it.
 //!
 //! Refuses to know: what the policies say.
 
 use super::{Judged, Operation};
 
 const GROUP: &str = "admissionregistration.k8s.io";
-const RESOURCES: [(&str, &str); 4] = [
-    ("validatingadmissionpolicies", "ValidatingAdmissionPolicy"),
-    (
-        "validatingadmissionpolicybindings",
-        "ValidatingAdmissionPolicyBinding",
-    ),
+const RESOURCES: [(&str, &str); 2] = [
     ("mutatingadmissionpolicies", "MutatingAdmissionPolicy"),
     (
         "mutatingadmissionpolicybindings",
@@ -27,7 +22,7 @@ pub(super) fn warn(request: &Judged<'_>) {
     let mut resources = RESOURCES.iter();
     if let Some((_, kind)) = resources.find(|(plural, _)| *plural == request.info.resource) {
         request.notes.warn(&format!(
-            "this server evaluates no CEL expressions: the {kind} is stored and has no effect"
+            "this server changes no objects by policies in CEL: the {kind} is stored and has no effect"
         ));
     }
 }
@@ -42,13 +37,13 @@ mod tests {
     fn whoever_writes_a_policy_hears_that_it_has_no_effect() {
         let bench = Bench::new([]);
         let policy = json!({"metadata": {"name": "p"}, "spec": {}});
-        let target = "validatingadmissionpolicies.admissionregistration.k8s.io";
+        let target = "mutatingadmissionpolicies.admissionregistration.k8s.io";
         bench.create(target, policy).expect("admitted");
         let warnings = bench.warnings();
         assert_eq!(
             warnings,
             [
-                "this server evaluates no CEL expressions: the ValidatingAdmissionPolicy is stored and has no effect"
+                "this server changes no objects by policies in CEL: the MutatingAdmissionPolicy is stored and has no effect"
             ]
         );
     }

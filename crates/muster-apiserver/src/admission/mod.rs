@@ -10,6 +10,7 @@ mod certificates;
 mod claim_resize;
 mod class_defaults;
 mod escalation;
+mod expressions;
 mod limit_ranges;
 mod namespaces;
 mod node_restriction;
@@ -17,6 +18,7 @@ mod node_taints;
 mod owner_references;
 mod pod_defaults;
 mod pod_security;
+mod policies;
 mod priority;
 mod request;
 mod runtime_class;
@@ -39,6 +41,7 @@ use crate::{
     request::{ObjectReader, RequestInfo, ResourceRequest, UserInfo, Verb},
     system::AdmissionMetrics,
 };
+use policies::Policies;
 pub(crate) use request::{AdmissionOptions, AdmissionRequest, Operation};
 use webhook::{Reinvocation, Webhooks};
 
@@ -49,6 +52,7 @@ pub(crate) type Admitted = Result<(), Box<Status>>;
 pub(crate) struct Admission {
     reader: Arc<dyn ObjectReader>,
     authorizer: Arc<Authorizer>,
+    policies: Policies,
     webhooks: Webhooks,
     metrics: Arc<AdmissionMetrics>,
 }
@@ -83,6 +87,7 @@ impl Admission {
         Self {
             reader,
             authorizer,
+            policies: Policies::default(),
             webhooks,
             metrics,
         }
@@ -207,7 +212,8 @@ impl Admission {
         old: Option<&Value>,
     ) -> Admitted {
         let begun = Instant::now();
-        let judged = match self.ask_plugins(&Judged::of(request, object, old)) {
+        let plain = self.ask_plugins(&Judged::of(request, object, old));
+        let judged = match plain.and_then(|()| self.ask_policies(request, object, old)) {
             Ok(()) => self.webhooks.judge(request, object, old).await,
             refused => refused,
         };
@@ -215,6 +221,21 @@ impl Admission {
         self.metrics
             .step(Phase::Validate, request.operation, judged.is_err(), took);
         judged
+    }
+
+    fn ask_policies(
+        &self,
+        request: &AdmissionRequest<'_>,
+        object: Option<&Value>,
+        old: Option<&Value>,
+    ) -> Admitted {
+        let (phase, reader) = (Phase::Validate, self.reader.as_ref());
+        self.timed(
+            phase,
+            "ValidatingAdmissionPolicy",
+            request.operation,
+            &mut || self.policies.judge(reader, request, object, old),
+        )
     }
 
     /// Passes a deletion through the whole chain.

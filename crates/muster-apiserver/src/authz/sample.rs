@@ -126,6 +126,7 @@ fn key(object: &Value) -> Key {
     let plural = match kind.as_str() {
         "endpoints" => kind,
         _ if kind.ends_with("ss") => format!("{kind}es"),
+        _ if kind.ends_with("cy") => kind.replace("policy", "policies"),
         _ => format!("{kind}s"),
     };
     (

@@ -22,6 +22,7 @@ mod kinds;
 mod listing;
 mod network;
 mod openapi;
+mod policies;
 mod quotas;
 mod rights;
 mod system;

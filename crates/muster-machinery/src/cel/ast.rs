@@ -97,6 +97,13 @@ impl Expr {
     }
 }
 
+impl Expr {
+    /// How deep it nests.
+    pub(super) fn depth(&self) -> usize {
+        1 + self.parts().into_iter().map(Self::depth).max().unwrap_or(0)
+    }
+}
+
 /// Whether an expression names a variable.
 #[must_use]
 pub fn mentions(expr: &Expr, name: &str) -> bool {

@@ -3,6 +3,7 @@
 //!
 //! What cannot be known is left to the run; what is known to be wrong is refused, in cel-go's words.
 
+use super::MAX_DEPTH;
 use super::ast::{Expr, Fold, Literal, Node, Operator};
 use super::functions::{Found, LIBRARIES, global, method, of_library};
 use super::parser::located;
@@ -18,7 +19,23 @@ pub struct Checked<'s> {
     pub cost: u64,
     /// Whether it looks at `oldSelf`.
     pub uses_old_self: bool,
+    /// How deep it nests, with the composed variables that it names.
+    pub depth: usize,
 }
+
+/// A variable that is an expression itself, named as `variables.NAME`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Composed<'s> {
+    /// Its name.
+    pub name: String,
+    /// What it comes to.
+    pub type_: Type<'s>,
+    /// How deep it nests: [`Checked::depth`].
+    pub depth: usize,
+}
+
+/// What stands before the names of composed variables.
+pub(super) const COMPOSED: &str = "variables";
 
 /// Judges an expression of `text` with these variables.
 ///
@@ -29,6 +46,19 @@ pub fn check<'s>(
     text: &str,
     variables: &[(&str, Type<'s>)],
 ) -> Result<Checked<'s>, String> {
+    check_composed(expr, text, variables, &[])
+}
+
+/// Judges an expression that may also name composed variables: those that have been judged before it.
+///
+/// # Errors
+/// As [`check`]; also where it nests too deep with the variables that it names.
+pub fn check_composed<'s>(
+    expr: &Expr,
+    text: &str,
+    variables: &[(&str, Type<'s>)],
+    composed: &[Composed<'s>],
+) -> Result<Checked<'s>, String> {
     let scope = variables
         .iter()
         .map(|(name, ty)| ((*name).to_owned(), ty.clone()))
@@ -36,12 +66,19 @@ pub fn check<'s>(
     let mut checker = Checker {
         text,
         scope,
+        composed,
+        deepest: 0,
         uses_old_self: false,
     };
     let (type_, cost) = checker.expr(expr)?;
+    let depth = expr.depth() + checker.deepest;
+    if depth > 2 * MAX_DEPTH {
+        return checker.fail(0, "expression and its variables exceed the recursion limit");
+    }
     Ok(Checked {
         type_,
         cost,
+        depth,
         uses_old_self: checker.uses_old_self,
     })
 }
@@ -49,6 +86,8 @@ pub fn check<'s>(
 struct Checker<'t, 's> {
     text: &'t str,
     scope: Vec<(String, Type<'s>)>,
+    composed: &'t [Composed<'s>],
+    deepest: usize,
     uses_old_self: bool,
 }
 
@@ -226,7 +265,26 @@ impl<'s> Checker<'_, 's> {
         )
     }
 
+    /// The type of `variables.NAME`.
+    fn composed(&mut self, at: usize, of: &Expr, field: &str) -> Option<Known<'s>> {
+        let is_meant = matches!(&of.node, Node::Ident(own) if own == COMPOSED)
+            && !self.composed.is_empty()
+            && !self.scope.iter().any(|(own, _)| own == COMPOSED);
+        if !is_meant {
+            return None;
+        }
+        let found = self.composed.iter().find(|one| one.name == field);
+        let Some(found) = found else {
+            return Some(self.fail(at, format!("undefined field '{field}'")));
+        };
+        self.deepest = self.deepest.max(found.depth);
+        Some(Ok((found.type_.clone(), 1)))
+    }
+
     fn select(&mut self, at: usize, of: &Expr, field: &str, optional: bool) -> Known<'s> {
+        if let Some(known) = self.composed(at, of, field) {
+            return known;
+        }
         let (ty, cost) = self.expr(of)?;
         let (ty, is_optional) = match ty {
             Type::Optional(inner) => (*inner, true),

@@ -3,6 +3,7 @@
 //! `&&` and `||` forgive an error on one side when the other decides, as the language says.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::ast::{Expr, Fold, Literal, Node, Operator};
@@ -48,19 +49,46 @@ pub fn evaluate<'a>(
     variables: Bindings<'a>,
     limit: u64,
 ) -> (Result<Val<'a>, EvalError>, u64) {
-    let mut run = Run {
-        scope: variables,
-        cost: 0,
-        limit,
-    };
-    let result = run.expr(expr);
-    (result, run.cost)
+    Session::new(variables, &[]).evaluate(expr, limit)
+}
+
+/// Several expressions about the same variables. Some of these are expressions themselves (`variables.NAME`), which are
+/// worked out when somebody looks at them, and once.
+pub struct Session<'a>(Run<'a>);
+
+impl<'a> Session<'a> {
+    /// Expressions about these variables, and those that are `composed` of them, each by its name. A composed one may name
+    /// only those before it, as [`super::check_composed`] sees to.
+    #[must_use]
+    pub fn new(variables: Bindings<'a>, composed: &'a [(String, Expr)]) -> Self {
+        Self(Run {
+            given: variables.len(),
+            scope: variables,
+            composed,
+            worked_out: HashMap::new(),
+            cost: 0,
+            limit: 0,
+        })
+    }
+
+    /// The result of an expression, and what it cost; the cost counts also when it failed.
+    pub fn evaluate(&mut self, expr: &'a Expr, limit: u64) -> (Result<Val<'a>, EvalError>, u64) {
+        let run = &mut self.0;
+        (run.cost, run.limit) = (0, limit);
+        run.scope.truncate(run.given);
+        let result = run.expr(expr);
+        (result, run.cost)
+    }
 }
 
 pub(super) type Outcome<'a> = Result<Val<'a>, EvalError>;
 
 struct Run<'a> {
     scope: Bindings<'a>,
+    /// How many variables of the scope were given, and are not a macro's own.
+    given: usize,
+    composed: &'a [(String, Expr)],
+    worked_out: HashMap<&'a str, Outcome<'a>>,
     cost: u64,
     limit: u64,
 }
@@ -87,9 +115,16 @@ impl<'a> Run<'a> {
                 field,
                 optional,
             } => {
+                if let Some(result) = self.composed(of, field) {
+                    return result;
+                }
                 let of = self.expr(of)?;
                 self.spend(1)?;
                 select(&of, field, *optional)
+            }
+            Node::Has { of, field } if self.is_composed(of, field) => {
+                self.spend(1)?;
+                Ok(Val::Bool(true))
             }
             Node::Has { of, field } => {
                 let of = self.expr(of)?;
@@ -175,6 +210,39 @@ impl<'a> Run<'a> {
                 _ => Err(EvalError::NoOverload),
             },
         }
+    }
+
+    fn is_composed(&self, of: &Expr, name: &str) -> bool {
+        let word = super::check::COMPOSED;
+        matches!(&of.node, Node::Ident(own) if own == word)
+            && self.composed.iter().any(|(own, _)| own == name)
+            && !self.scope.iter().any(|(own, _)| own == word)
+    }
+
+    /// The value of `variables.NAME`.
+    fn composed(&mut self, of: &Expr, name: &str) -> Option<Outcome<'a>> {
+        if !self.is_composed(of, name) {
+            return None;
+        }
+        let (name, expr) = self.composed.iter().find(|(own, _)| own == name)?;
+        if let Err(error) = self.spend(1) {
+            return Some(Err(error));
+        }
+        if let Some(known) = self.worked_out.get(name.as_str()) {
+            return Some(known.clone());
+        }
+        // It does not see the variables of macros around the place where it is named.
+        let around = self.scope.split_off(self.given);
+        let result = self.expr(expr).map_err(|error| match error {
+            EvalError::TooCostly => EvalError::TooCostly,
+            error => EvalError::Refused(format!(
+                "composited variable {name:?} fails to evaluate: {error}"
+            )),
+        });
+        self.scope.truncate(self.given);
+        self.scope.extend(around);
+        self.worked_out.insert(name, result.clone());
+        Some(result)
     }
 
     fn ident(&mut self, name: &str) -> Outcome<'a> {

@@ -85,7 +85,8 @@ impl<'s> Type<'s> {
     }
 
     /// The name in messages.
-    pub(super) fn name(&self) -> String {
+    #[must_use]
+    pub fn name(&self) -> String {
         match self {
             Self::Dyn => "dyn".to_owned(),
             Self::Null => "null".to_owned(),

@@ -52,6 +52,11 @@ pub(super) fn apply(kind: &str, object: &mut Value) {
                     .for_each(match_resources);
             }
         }
+        "ValidatingAdmissionPolicyBinding" | "MutatingAdmissionPolicyBinding" => {
+            let resources =
+                existing(object, "spec").and_then(|spec| existing(spec, "matchResources"));
+            resources.into_iter().for_each(match_resources);
+        }
         "CustomResourceDefinition" => custom_resource_definition(object),
         "APIService" => {
             let service = existing(object, "spec").and_then(|spec| existing(spec, "service"));

@@ -9,6 +9,7 @@ use super::{FieldError, validate_metadata, validate_metadata_update};
 use crate::crd;
 use crate::resources::Resource;
 
+mod admission_policy;
 mod certificates;
 mod config;
 mod network;
@@ -88,6 +89,12 @@ fn own_rules(
         }
         ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => {
             webhook::configuration(object, old, false, errors);
+        }
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => {
+            admission_policy::policy(object, old, errors);
+        }
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => {
+            admission_policy::binding(object, errors);
         }
         ("storage.k8s.io", "StorageClass") => config::storage_class(object, old, errors),
         _ => {}

@@ -11,9 +11,10 @@ use muster_machinery::{meta, selector::LabelSelector};
 use parking_lot::Mutex;
 use serde_json::Value;
 
+use super::{super::expressions::Conditions, matching::Criteria};
 use crate::request::ObjectReader;
 
-pub(super) const GROUP: &str = "admissionregistration.k8s.io";
+pub(in crate::admission) const GROUP: &str = "admissionregistration.k8s.io";
 /// Seconds a webhook has where its configuration does not say.
 const TIMEOUT: u64 = 10;
 
@@ -26,19 +27,15 @@ pub(super) struct Hook {
     pub(super) name: String,
     /// Tells it from all others: configuration, name, and a number where names are the same.
     pub(super) id: String,
-    pub(super) rules: Vec<Rule>,
-    pub(super) namespaces: Option<LabelSelector>,
-    pub(super) objects: Option<LabelSelector>,
-    /// Whether rules also stand for the same objects in other versions.
-    pub(super) equivalent: bool,
+    pub(super) meant: Criteria,
     /// Whether the request passes when the webhook cannot be asked.
     pub(super) ignores_failure: bool,
     /// Whether it may be asked about requests that are not meant.
     pub(super) takes_dry_run: bool,
     /// Whether it is asked again when the object was changed after it.
     pub(super) asks_again: bool,
-    /// Whether it has conditions in CEL.
-    pub(super) has_conditions: bool,
+    /// Requests for which these do not all hold are not meant either.
+    pub(super) conditions: Conditions,
     /// The version of `AdmissionReview` it is sent: the first one that we know.
     pub(super) review_version: Option<&'static str>,
     pub(super) timeout: Duration,
@@ -61,19 +58,21 @@ pub(super) enum Address {
     },
 }
 
-/// Requests that a webhook is asked about.
+/// Requests that are meant.
 #[derive(Debug)]
-pub(super) struct Rule {
-    pub(super) operations: Vec<String>,
-    pub(super) groups: Vec<String>,
-    pub(super) versions: Vec<String>,
-    pub(super) resources: Vec<String>,
-    pub(super) scope: Scope,
+pub(in crate::admission) struct Rule {
+    /// The only objects, if there are any here.
+    pub(in crate::admission) names: Vec<String>,
+    pub(in crate::admission) operations: Vec<String>,
+    pub(in crate::admission) groups: Vec<String>,
+    pub(in crate::admission) versions: Vec<String>,
+    pub(in crate::admission) resources: Vec<String>,
+    pub(in crate::admission) scope: Scope,
 }
 
 /// Which objects a rule means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scope {
+pub(in crate::admission) enum Scope {
     All,
     Namespaced,
     Cluster,
@@ -138,14 +137,17 @@ fn read(configuration: &Value, hook: &Value, number: usize) -> Hook {
         configuration: owner.to_owned(),
         name: text("name").to_owned(),
         id: format!("{owner}/{}/{number}", text("name")),
-        rules: meta::items(hook, &["rules"]).iter().map(rule).collect(),
-        namespaces: selector(hook, "namespaceSelector"),
-        objects: selector(hook, "objectSelector"),
-        equivalent: text("matchPolicy") != "Exact",
+        meant: Criteria {
+            rules: meta::items(hook, &["rules"]).iter().map(rule).collect(),
+            namespaces: selector(hook, "namespaceSelector"),
+            objects: selector(hook, "objectSelector"),
+            equivalent: text("matchPolicy") != "Exact",
+            ..Criteria::default()
+        },
         ignores_failure: text("failurePolicy") == "Ignore",
         takes_dry_run: matches!(text("sideEffects"), "None" | "NoneOnDryRun"),
         asks_again: text("reinvocationPolicy") == "IfNeeded",
-        has_conditions: !meta::items(hook, &["matchConditions"]).is_empty(),
+        conditions: Conditions::read(hook, false),
         review_version: meta::items(hook, &["admissionReviewVersions"])
             .iter()
             .find_map(|version| match version.as_str() {
@@ -160,14 +162,14 @@ fn read(configuration: &Value, hook: &Value, number: usize) -> Hook {
 }
 
 /// A selector, if it selects at all; one that cannot be read selects nothing.
-fn selector(hook: &Value, field: &str) -> Option<LabelSelector> {
+pub(in crate::admission) fn selector(hook: &Value, field: &str) -> Option<LabelSelector> {
     let selector = hook.get(field).filter(|selector| !selector.is_null())?;
     let selector =
         LabelSelector::from_object(Some(selector)).unwrap_or_else(|_| LabelSelector::nothing());
     (!selector.is_everything()).then_some(selector)
 }
 
-fn rule(rule: &Value) -> Rule {
+pub(in crate::admission) fn rule(rule: &Value) -> Rule {
     let list = |field: &str| {
         let items = meta::items(rule, &[field]).iter();
         items
@@ -176,6 +178,7 @@ fn rule(rule: &Value) -> Rule {
             .collect::<Vec<_>>()
     };
     Rule {
+        names: list("resourceNames"),
         operations: list("operations"),
         groups: list("apiGroups"),
         versions: list("apiVersions"),

@@ -8,30 +8,44 @@ use muster_machinery::{
 use serde_json::Value;
 
 use super::{
-    super::{AdmissionRequest, Operation},
-    configuration::{GROUP, Hook, Rule, Scope},
+    super::{AdmissionRequest, Judged, Operation},
+    configuration::{GROUP, Rule, Scope},
 };
 use crate::request::ObjectReader;
 
 /// The form in which a webhook gets the objects: the one that was asked for, or another one that its rules name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Form {
-    pub(super) group: String,
-    pub(super) version: String,
-    pub(super) resource: String,
-    pub(super) kind: (String, String, String),
+pub(in crate::admission) struct Form {
+    pub(in crate::admission) group: String,
+    pub(in crate::admission) version: String,
+    pub(in crate::admission) resource: String,
+    pub(in crate::admission) kind: (String, String, String),
+}
+
+/// The requests that are meant.
+#[derive(Debug, Default)]
+pub(in crate::admission) struct Criteria {
+    pub(in crate::admission) rules: Vec<Rule>,
+    /// Rules for what is not meant after all.
+    pub(in crate::admission) excluded: Vec<Rule>,
+    /// Whether everything is meant where there are no rules.
+    pub(in crate::admission) is_open: bool,
+    pub(in crate::admission) namespaces: Option<LabelSelector>,
+    pub(in crate::admission) objects: Option<LabelSelector>,
+    /// Whether rules also stand for the same objects in other versions.
+    pub(in crate::admission) equivalent: bool,
 }
 
 /// A request with what matching looks at.
-pub(super) struct Matched<'a> {
-    pub(super) request: &'a AdmissionRequest<'a>,
-    pub(super) object: Option<&'a Value>,
-    pub(super) old: Option<&'a Value>,
+pub(in crate::admission) struct Matched<'a> {
+    pub(in crate::admission) request: &'a AdmissionRequest<'a>,
+    pub(in crate::admission) object: Option<&'a Value>,
+    pub(in crate::admission) old: Option<&'a Value>,
 }
 
 /// Whether requests on this resource are nobody's business: configurations of admission itself, so that no webhook can
 /// keep itself from being removed.
-pub(super) fn is_exempt(request: &AdmissionRequest<'_>) -> bool {
+pub(in crate::admission) fn is_exempt(request: &AdmissionRequest<'_>) -> bool {
     request.info.group == GROUP
         && matches!(
             request.info.resource.as_str(),
@@ -45,45 +59,59 @@ pub(super) fn is_exempt(request: &AdmissionRequest<'_>) -> bool {
 }
 
 impl Matched<'_> {
-    /// The form in which the webhook is asked, `None` if it is not.
-    pub(super) fn form(
+    /// The form in which the request is meant, `None` if it is not.
+    pub(in crate::admission) fn form(
         &self,
-        hook: &Hook,
+        meant: &Criteria,
         reader: &dyn ObjectReader,
     ) -> Result<Option<Form>, Box<Status>> {
-        let namespace = match &hook.namespaces {
+        let namespace = match &meant.namespaces {
             Some(selector) => self.namespace_matches(selector, reader),
             None => Ok(true),
         };
-        let matches_object = hook.objects.as_ref().is_none_or(|selector| {
+        let matches_object = meant.objects.as_ref().is_none_or(|selector| {
             let matches = |object: Option<&Value>| object.is_some_and(|one| selector.matches(one));
             matches(self.object) || matches(self.old)
         });
         if matches!(namespace, Ok(false)) || !matches_object {
             return Ok(None);
         }
-        let form = self.form_by_rules(hook, reader);
-        // A namespace that is not there matters only where the webhook is meant at all.
+        if self
+            .form_by_rules(&meant.excluded, meant.equivalent, reader)
+            .is_some()
+        {
+            return Ok(None);
+        }
+        let form = if meant.is_open && meant.rules.is_empty() {
+            Some(Form::asked(self.request))
+        } else {
+            self.form_by_rules(&meant.rules, meant.equivalent, reader)
+        };
+        // A namespace that is not there matters only where the request is meant at all.
         if form.is_some() {
             namespace?;
         }
         Ok(form)
     }
 
-    fn form_by_rules(&self, hook: &Hook, reader: &dyn ObjectReader) -> Option<Form> {
+    fn form_by_rules(
+        &self,
+        rules: &[Rule],
+        equivalent: bool,
+        reader: &dyn ObjectReader,
+    ) -> Option<Form> {
+        if rules.is_empty() {
+            return None;
+        }
         let asked = Form::asked(self.request);
-        if hook
-            .rules
-            .iter()
-            .any(|rule| self.rule_matches(rule, &asked))
-        {
+        if rules.iter().any(|rule| self.rule_matches(rule, &asked)) {
             return Some(asked);
         }
-        if !hook.equivalent {
+        if !equivalent {
             return None;
         }
         let others = equivalents(self.request, reader);
-        hook.rules.iter().find_map(|rule| {
+        rules.iter().find_map(|rule| {
             let mut others = others.iter();
             others.find(|other| self.rule_matches(rule, other)).cloned()
         })
@@ -107,8 +135,11 @@ impl Matched<'_> {
             let (resource, of_rule) = one.split_once('/').unwrap_or((one, ""));
             (resource == "*" || resource == form.resource) && (of_rule == "*" || of_rule == sub)
         });
+        let judged = Judged::of(self.request, self.object, self.old);
+        let is_named = rule.names.is_empty() || rule.names.iter().any(|own| own == judged.name());
         in_scope
             && resource
+            && is_named
             && names(&rule.operations, self.request.operation.as_str())
             && names(&rule.groups, &form.group)
             && names(&rule.versions, &form.version)
@@ -151,7 +182,7 @@ fn names(items: &[String], asked: &str) -> bool {
 
 impl Form {
     /// The form that the client asked for.
-    pub(super) fn asked(request: &AdmissionRequest<'_>) -> Self {
+    pub(in crate::admission) fn asked(request: &AdmissionRequest<'_>) -> Self {
         let served = request.served;
         let own = || (served.group.to_string(), served.version.to_string());
         let (group, version, kind) = match request.sub {

@@ -4,10 +4,10 @@
 //! Refuses to know: the built-in plugins.
 
 mod caller;
-mod configuration;
+pub(super) mod configuration;
 mod connector;
-mod matching;
-mod review;
+pub(super) mod matching;
+pub(super) mod review;
 mod trust;
 
 use std::{collections::HashSet, sync::Arc, time::Instant};
@@ -16,7 +16,7 @@ use futures::future::join_all;
 use muster_machinery::{defaulting, meta, patch, status::Status, typed_form};
 use serde_json::{Value, json};
 
-use super::{AdmissionRequest, Admitted};
+use super::{AdmissionRequest, Admitted, Judged, expressions::Facts};
 use crate::{
     entropy::random_uuid,
     registry::Conversion,
@@ -98,10 +98,13 @@ impl Webhooks {
                 object: object.as_deref(),
                 old,
             };
-            let Some(form) = matched.form(hook, self.reader.as_ref())? else {
+            let Some(form) = matched.form(&hook.meant, self.reader.as_ref())? else {
                 continue;
             };
             if is_second && !again.again.remove(&hook.id) {
+                continue;
+            }
+            if !self.conditions_hold(hook, &form, &matched)? {
                 continue;
             }
             let changed = self
@@ -232,8 +235,10 @@ impl Webhooks {
         };
         let mut asked = Vec::new();
         for hook in hooks.iter() {
-            if let Some(form) = matched.form(hook, self.reader.as_ref())? {
-                asked.push((hook, form));
+            if let Some(form) = matched.form(&hook.meant, self.reader.as_ref())? {
+                if self.conditions_hold(hook, &form, &matched)? {
+                    asked.push((hook, form));
+                }
             }
         }
         let calls = asked.iter().enumerate();
@@ -262,6 +267,33 @@ impl Webhooks {
         join_all(calls).await.into_iter().collect()
     }
 
+    /// Whether a webhook's `matchConditions` hold for a request that is otherwise meant.
+    fn conditions_hold(
+        &self,
+        hook: &Hook,
+        form: &Form,
+        matched: &Matched<'_>,
+    ) -> Result<bool, Box<Status>> {
+        if hook.conditions.is_empty() {
+            return Ok(true);
+        }
+        let request = matched.request;
+        let facts = Facts::of(request, form, (matched.object, matched.old), Value::Null);
+        match hook.conditions.hold(&facts, None) {
+            Ok(hold) => Ok(hold),
+            Err(_) if hook.ignores_failure => Ok(false),
+            Err(why) => {
+                tracing::warn!(
+                    webhook = hook.name,
+                    why,
+                    "the conditions of an admission webhook cannot be evaluated, and the request fails"
+                );
+                let judged = Judged::of(request, matched.object, matched.old);
+                Err(judged.forbidden(&why))
+            }
+        }
+    }
+
     /// Asks one webhook.
     async fn ask(
         &self,
@@ -274,11 +306,6 @@ impl Webhooks {
         if request.options.dry_run() && !hook.takes_dry_run {
             let why = format!("admission webhook {:?} does not support dry run", hook.name);
             return Err(Refused::Other(Status::bad_request(why).into()));
-        }
-        if hook.has_conditions {
-            // Refused when it is written; should one be stored all the same, it does not count as met.
-            let why = "its matchConditions cannot be evaluated by this server".to_owned();
-            return Err(Refused::Call(why, 500));
         }
         let Some(version) = hook.review_version else {
             let why = "could not create admission objects: webhook does not accept known AdmissionReview versions (v1, v1beta1)";
@@ -361,7 +388,7 @@ fn has_own_type(request: &AdmissionRequest<'_>) -> bool {
 }
 
 /// A stored object in the form that a webhook wants.
-fn show(request: &AdmissionRequest<'_>, form: &Form, object: &Value) -> Value {
+pub(super) fn show(request: &AdmissionRequest<'_>, form: &Form, object: &Value) -> Value {
     let mut object = object.clone();
     if has_own_type(request) {
         return object;
@@ -394,8 +421,7 @@ fn store(
     if let Some(metadata) = meta::metadata_mut(&mut object) {
         metadata.extend(owners.map(|owners| ("managedFields".to_owned(), owners)));
     }
-    let built_in =
-        muster_machinery::resources::find(&form.group, &form.version, &form.resource);
+    let built_in = muster_machinery::resources::find(&form.group, &form.version, &form.resource);
     if let Some(built_in) = built_in {
         Conversion::of(built_in).store(built_in, &mut object);
     }

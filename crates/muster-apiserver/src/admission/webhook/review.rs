@@ -31,13 +31,13 @@ pub(super) struct Verdict {
 }
 
 /// The objects of a question, in the form in which the webhook wants them.
-pub(super) struct Objects<'a> {
-    pub(super) object: Option<&'a Value>,
-    pub(super) old: Option<&'a Value>,
+pub(in crate::admission) struct Objects<'a> {
+    pub(in crate::admission) object: Option<&'a Value>,
+    pub(in crate::admission) old: Option<&'a Value>,
 }
 
 /// The question.
-pub(super) fn question(
+pub(in crate::admission) fn question(
     request: &AdmissionRequest<'_>,
     form: &Form,
     objects: &Objects<'_>,

@@ -100,13 +100,13 @@ fn what_a_configuration_leaves_out_has_its_default_and_names_may_repeat() {
         {"name": "a.example.com", "timeoutSeconds": 99, "namespaceSelector": {}},
     ]));
     assert_ne!(hooks[0].id, hooks[1].id);
-    assert!(hooks[0].equivalent && !hooks[0].ignores_failure && !hooks[0].takes_dry_run);
+    assert!(hooks[0].meant.equivalent && !hooks[0].ignores_failure && !hooks[0].takes_dry_run);
     assert_eq!(
         (hooks[0].timeout.as_secs(), hooks[1].timeout.as_secs()),
         (10, 30)
     );
     assert!(
-        hooks[1].namespaces.is_none(),
+        hooks[1].meant.namespaces.is_none(),
         "an empty selector selects everything"
     );
 }

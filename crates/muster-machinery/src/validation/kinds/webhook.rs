@@ -7,7 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use super::{FieldError, at, is_empty};
+use super::admission_policy::conditions;
+use super::{FieldError, at};
 use crate::meta;
 use crate::selector::LabelSelector;
 use crate::validation::names::{dns_subdomain_problems, rfc1035_label_problems};
@@ -30,19 +31,9 @@ pub(super) fn configuration(
         if !name.is_empty() && !names.insert(name) {
             errors.push(FieldError::duplicate(format!("{path}.name"), name.into()));
         }
-        if !is_empty(at(hook, &["matchConditions"])) && !had_conditions(old, index) {
-            errors.push(FieldError::forbidden(
-                format!("{path}.matchConditions"),
-                "this server evaluates no CEL expressions, and a condition that is not evaluated must not be ignored",
-            ));
-        }
+        let old = old.and_then(|old| meta::items(old, &["webhooks"]).get(index));
+        conditions(hook, old, &path, false, errors);
     }
-}
-
-/// What is stored already may stay while something else is changed.
-fn had_conditions(old: Option<&Value>, index: usize) -> bool {
-    let old = old.and_then(|old| meta::items(old, &["webhooks"]).get(index));
-    old.is_some_and(|hook| !is_empty(at(hook, &["matchConditions"])))
 }
 
 fn webhook(hook: &Value, path: &str, mutating: bool, errors: &mut Vec<FieldError>) {
@@ -114,7 +105,7 @@ fn fully_qualified(hook: &Value, path: &str, errors: &mut Vec<FieldError>) {
     }
 }
 
-fn rule(rule: &Value, path: &str, errors: &mut Vec<FieldError>) {
+pub(super) fn rule(rule: &Value, path: &str, errors: &mut Vec<FieldError>) {
     for (field, what) in [
         ("operations", "operations"),
         ("apiGroups", "API groups"),
@@ -435,13 +426,13 @@ mod tests {
             ),
             (
                 "matchConditions",
-                json!([{"name": "c", "expression": "true"}]),
-                "webhooks[0].matchConditions: Forbidden: this server evaluates no CEL expressions, and a condition that is not evaluated must not be ignored",
+                json!([{"name": "c", "expression": "true"}, {"name": "c", "expression": "1"}]),
+                "webhooks[0].matchConditions[1].expression: Invalid value: \"1\": must evaluate to bool but got int | webhooks[0].matchConditions[1].name: Duplicate value: \"c\"",
             ),
         ] {
             let mut hook = hook();
             hook[field] = value;
-            assert_eq!(told(json!([hook])), [expected], "{field}");
+            assert_eq!(told(json!([hook])).join(" | "), expected, "{field}");
         }
         assert_eq!(
             told(json!([hook(), hook()])),
