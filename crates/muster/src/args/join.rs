@@ -44,12 +44,45 @@ const NODE: &str = "The node";
 const KUBELET: &str = "The kubelet and its container runtime";
 const COURSE: &str = "How it goes";
 
+/// What a JoinConfiguration says, so that no flag says it beside one; and what only a join by flags knows. Secrets that
+/// may stand in the environment are looked at where the file is read.
+const SAID_BY_FILE: [&str; 25] = [
+    "endpoint",
+    "token_file",
+    "discovery_token",
+    "tls_bootstrap_token",
+    "pins",
+    "unsafe_skip_ca_verification",
+    "discovery_file",
+    "certificate_authority",
+    "kubeconfig",
+    "prefer_endpoint",
+    "discovery_timeout",
+    "node_ip",
+    "node_labels",
+    "node_annotations",
+    "register_with_taints",
+    "kubelet_args",
+    "patches",
+    "cluster_dns",
+    "cluster_domain",
+    "cri_socket",
+    "control_plane",
+    "certificate_key_file",
+    "apiserver_advertise_address",
+    "apiserver_bind_port",
+    "timeout",
+];
+
 /// Flags of `muster join`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Join {
     /// The API server, HOST or HOST:PORT (IPv6 in brackets); a discovery file or kubeconfig names its own
     #[arg(value_name = "ENDPOINT")]
     pub(crate) endpoint: Option<String>,
+    /// A JoinConfiguration of kubeadm's; `-` reads it from standard input. What it can say is not said by flags
+    #[arg(long, value_name = "FILE", conflicts_with_all = SAID_BY_FILE)]
+    pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) credential: CredentialFlags,
     #[command(flatten)]

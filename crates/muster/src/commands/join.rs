@@ -1,8 +1,10 @@
 //! `muster join`: this machine into a cluster.
 
-use crate::args::join::{CourseFlags, Join, KubeletChoice, KubeletFlags, Prefer, Wait};
+use crate::args::join::{Join, KubeletChoice, KubeletFlags, Prefer, Wait};
 use crate::args::kubelet::Runtime;
+use crate::commands::join_config;
 use crate::exit::Failure;
+use crate::kubeadm::join::patiently;
 use crate::narration;
 use crate::printer::{Output, Printer};
 use crate::progress::Ticker;
@@ -29,14 +31,25 @@ const LARGEST_PATCH: u64 = (1 << 20) + 1;
 
 /// Carries out `muster join`.
 pub(crate) async fn run(join: Join, printer: Printer) -> Result<(), Failure> {
-    let options = options(&join).await?;
-    let CourseFlags { dry_run, root, .. } = &join.course;
+    let root = &join.course.root;
     let host = local_host(root);
     let ticker = Ticker::new(printer);
-    let joined = muster_fleet::join(&options, host, &sink(printer, &ticker)).await;
+    let events = sink(printer, &ticker);
+    let (options, joined) = match &join.config {
+        Some(file) => {
+            let (options, file) = join_config::options(&join, file, printer).await?;
+            let joined = patiently(&file, &options, None, &host, &events).await;
+            (options, joined)
+        }
+        None => {
+            let options = options(&join).await?;
+            let joined = muster_fleet::join(&options, host, &events).await;
+            (options, joined)
+        }
+    };
     ticker.end();
     let joined = joined.map_err(|error| join_failure(&error))?;
-    if printer.output() == Output::Text && (joined.already || !dry_run) {
+    if printer.output() == Output::Text && (joined.already || !options.dry_run) {
         printer.text(closing_words(&joined, root));
     }
     Ok(())
@@ -67,8 +80,8 @@ async fn options(join: &Join) -> Result<JoinOptions, Failure> {
     let certificate_key = join.plane.key()?;
     let request = JoinRequest {
         control_plane: join.plane.request(certificate_key.is_some(), &taints),
-        root: Root::new(&course.root.to_string_lossy()),
-        kubelet: kubelet(join.kubelet.kubelet),
+        root: root_of(&course.root),
+        kubelet: kubelet_preference(join.kubelet.kubelet),
         executable: executable()?,
         runtime: runtime(&join.kubelet),
         wait: match course.wait {
@@ -226,7 +239,7 @@ pub(crate) fn patches_in(folder: &Path) -> Result<Patches, Failure> {
     Patches::read(files).map_err(|error| wrong(&error))
 }
 
-const fn kubelet(choice: KubeletChoice) -> KubeletPreference {
+pub(crate) const fn kubelet_preference(choice: KubeletChoice) -> KubeletPreference {
     match choice {
         KubeletChoice::Auto => KubeletPreference::Auto,
         KubeletChoice::System => KubeletPreference::System,
@@ -282,8 +295,12 @@ fn seconds(flag: &str, text: &str) -> Result<u32, Failure> {
         .map_err(|_| Failure::usage(format!("{flag} must be between 0s and 136 years")))
 }
 
+pub(crate) fn root_of(folder: &Path) -> Root {
+    Root::new(&folder.to_string_lossy())
+}
+
 pub(crate) fn local_host(root: &Path) -> Arc<dyn Host> {
-    Arc::new(LocalHost::new(Root::new(&root.to_string_lossy())))
+    Arc::new(LocalHost::new(root_of(root)))
 }
 
 /// Cancelled at the first SIGINT or SIGTERM.

@@ -4,6 +4,7 @@ pub(crate) mod audit_settings;
 pub(crate) mod bench;
 pub(crate) mod csr;
 pub(crate) mod join;
+pub(crate) mod join_config;
 pub(crate) mod kubelet;
 pub(crate) mod playground;
 pub(crate) mod preflight;

@@ -17,7 +17,7 @@ use muster_kubeadm::config::{
 };
 use muster_plan::paths::Root;
 use muster_plan::{IgnoreSet, KubeletPreference, Phase, Step, Wait};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -88,7 +88,7 @@ pub(super) async fn run(line: &Parsed, printer: Printer) -> Result<(), Refusal> 
 
 /// As kubeadm, a join waits for a server that cannot be reached yet, for as long as the configuration says; unlike
 /// kubeadm it stops at once at what will not pass by itself.
-async fn patiently(
+pub(crate) async fn patiently(
     join: &JoinConfiguration,
     options: &JoinOptions,
     phases: Option<&[Phase]>,
@@ -352,6 +352,7 @@ pub(super) fn surroundings(dry_run: bool) -> Result<Surroundings, Refusal> {
         wait: Wait::Registered,
         patient: true,
         dry_run,
+        admin_conf: None,
     })
 }
 
@@ -360,7 +361,12 @@ async fn options_of(
     join: &JoinConfiguration,
     printer: Printer,
 ) -> Result<JoinOptions, Refusal> {
-    let options = join_options(join, &surroundings(join.dry_run)?).await?;
+    let mut surroundings = surroundings(join.dry_run)?;
+    if line.is_on("control-plane") {
+        surroundings.admin_conf =
+            Some(PathBuf::from(surroundings.root.real(ADMIN_CONF))).filter(|path| path.is_file());
+    }
+    let options = join_options(join, &surroundings).await?;
     for ignored in options.request.patches.ignored() {
         printer.note(format!("[patches] Ignoring file {ignored:?}"));
     }

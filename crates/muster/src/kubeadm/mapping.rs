@@ -17,7 +17,7 @@ use muster_plan::paths::Root;
 use muster_plan::{
     ControlPlaneRequest, IgnoreSet, JoinRequest, KubeletPreference, Runtime, Taint, Wait,
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
 /// A discovery file that is fetched is small; a server that takes longer is not going to answer.
@@ -40,6 +40,9 @@ pub(crate) struct Surroundings {
     pub(crate) patient: bool,
     /// Only say what would be done.
     pub(crate) dry_run: bool,
+    /// The administrator's kubeconfig that a control-plane node has already: with it nothing is discovered, and it is
+    /// what the node's certificate is asked for with.
+    pub(crate) admin_conf: Option<PathBuf>,
 }
 
 /// What a JoinConfiguration, defaulted and checked, asks for.
@@ -50,7 +53,7 @@ pub(crate) async fn join_options(
     join: &JoinConfiguration,
     surroundings: &Surroundings,
 ) -> Result<JoinOptions, Failure> {
-    let credential = credential(join, surroundings.patient).await?;
+    let credential = credential(join, surroundings).await?;
     let registration = &join.node_registration;
     let name = NodeName::parse(&registration.name)
         .map_err(|error| Failure::usage("the node's name cannot be used").because(&error))?;
@@ -158,7 +161,20 @@ fn taint(taint: &NodeTaint) -> Taint {
 }
 
 /// How the cluster is found and trusted.
-async fn credential(join: &JoinConfiguration, patient: bool) -> Result<Credential, Failure> {
+async fn credential(
+    join: &JoinConfiguration,
+    surroundings: &Surroundings,
+) -> Result<Credential, Failure> {
+    let limit =
+        |span: Option<Span>, default| span.map_or(default, |span| span.0.to_signed_duration());
+    let approval_limit = limit(join.timeouts.tls_bootstrap, SignedDuration::from_mins(5));
+    if let Some(path) = &surroundings.admin_conf {
+        let found = muster_net::introduction_from_file(path);
+        let found = found.map_err(|error| handshake_failure(&error))?;
+        let mut credential = Credential::introduction(found);
+        credential.approval_limit = approval_limit;
+        return Ok(credential);
+    }
     let discovery = &join.discovery;
     let mut credential = match (&discovery.bootstrap_token, &discovery.file) {
         (Some(own), _) => {
@@ -188,12 +204,10 @@ async fn credential(join: &JoinConfiguration, patient: bool) -> Result<Credentia
     if !bootstrap.expose().is_empty() && !same {
         credential.tls_bootstrap_token = Some(token(bootstrap)?);
     }
-    let limit =
-        |span: Option<Span>, default| span.map_or(default, |span| span.0.to_signed_duration());
-    if patient {
+    if surroundings.patient {
         credential.patience = SIGNATURE_PATIENCE;
     }
-    credential.approval_limit = limit(join.timeouts.tls_bootstrap, SignedDuration::from_mins(5));
+    credential.approval_limit = approval_limit;
     Ok(credential)
 }
 

@@ -3,13 +3,13 @@
 //! Flags, texts, prefixes and exit codes are kubeadm's; the work is done by the same crates as for our own commands.
 //! Here is which command leads where. It refuses to know how a join or a reset is done.
 
-mod ambient;
+pub(crate) mod ambient;
 mod certs;
 mod completion;
 mod config;
 mod files;
 mod init;
-mod join;
+pub(crate) mod join;
 mod jsonpath;
 mod kubeconfig;
 mod line;

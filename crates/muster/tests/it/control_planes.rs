@@ -504,3 +504,64 @@ fn a_wrong_key_is_told_from_certificates_that_are_gone() {
     assert_eq!(traces(&node), Vec::<PathBuf>::new());
     assert_eq!(plane.members(), [("n1".to_owned(), true)]);
 }
+
+#[test]
+fn with_an_admin_conf_on_the_machine_nothing_is_discovered_under_either_name() {
+    let plane = Plane::start();
+    let node = plane.server.node();
+    // Nobody listens there, and no cluster has that CA.
+    let stranger = format!("sha256:{}", "0".repeat(64));
+    let words = [
+        "join",
+        "127.0.0.1:1",
+        "--token",
+        &plane.token,
+        "--discovery-token-ca-cert-hash",
+        &stranger,
+        "--control-plane",
+        "--certificate-key",
+        &plane.key,
+        "--apiserver-advertise-address",
+        "192.0.2.7",
+        "--node-name",
+        &node.name,
+        "--ignore-preflight-errors",
+        "all",
+        "--dry-run",
+    ];
+    let native = || {
+        let root = node.root.to_str().unwrap();
+        let more = [
+            "--root",
+            root,
+            "--runtime",
+            "hollow",
+            "--kubelet",
+            "builtin",
+        ];
+        // A typed endpoint goes before the file's for our own command: it is left out.
+        let words = words.iter().filter(|word| **word != "127.0.0.1:1");
+        muster(&words.chain(&more).copied().collect::<Vec<_>>())
+    };
+    let link = plane.server.folder.path().join("kubeadm");
+    std::os::unix::fs::symlink(crate::harness::MUSTER, &link).unwrap();
+    let face = || {
+        Command::new(&link)
+            .args(words)
+            .env("MUSTER_ROOT", &node.root)
+            .env("MUSTER_RUNTIME", "hollow")
+            .env("MUSTER_KUBELET", "builtin")
+            .env_remove("KUBECONFIG")
+            .output()
+            .unwrap()
+    };
+    let without = native();
+    assert!(!without.status.success(), "{}", text_of(&without));
+    let kubernetes = node.root.join("etc/kubernetes");
+    fs::create_dir_all(&kubernetes).unwrap();
+    fs::copy(plane.server.kubeconfig(), kubernetes.join("admin.conf")).unwrap();
+    for output in [native(), face()] {
+        assert!(output.status.success(), "{}", text_of(&output));
+        assert!(text_of(&output).contains("etcd"), "{}", text_of(&output));
+    }
+}

@@ -12,6 +12,7 @@ mod crashes;
 mod everyday;
 mod harness;
 mod informers;
+mod join_config;
 mod joining;
 mod kubeadm_face;
 mod playground;

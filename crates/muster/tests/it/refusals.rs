@@ -115,6 +115,12 @@ fn behind_another_address(flags: &[&str]) -> (TestServer, String) {
 fn a_certificate_for_another_address_is_a_name_mismatch() {
     // Nobody listens where the cluster says that it is: there is nothing to go on with.
     let (server, endpoint) = behind_another_address(&["--advertise-address", "127.0.0.1:1"]);
+    let administrator = std::fs::read_to_string(server.kubeconfig()).unwrap();
+    let reached = administrator.replace(
+        "https://127.0.0.1:1",
+        &format!("https://{}", server.address),
+    );
+    std::fs::write(server.kubeconfig(), reached).unwrap();
     refused(
         &server.node(),
         &endpoint,
