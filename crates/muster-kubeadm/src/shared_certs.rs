@@ -134,7 +134,10 @@ pub fn decrypt(value: &[u8], key: &CertificateKey) -> Option<Secret<Vec<u8>>> {
 /// A file that control-plane nodes share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-#[expect(missing_docs, reason = "each name is the file's own, see `Shared::name`")]
+#[expect(
+    missing_docs,
+    reason = "each name is the file's own, see `Shared::name`"
+)]
 pub enum Shared {
     CaCrt,
     CaKey,

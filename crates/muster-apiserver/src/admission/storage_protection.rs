@@ -51,6 +51,9 @@ mod tests {
         assert_eq!(again["metadata"]["finalizers"], held);
         let volume = json!({"metadata": {"name": "v"}, "spec": {}});
         let made = bench.create("persistentvolumes", volume).expect("admitted");
-        assert_eq!(made["metadata"]["finalizers"][0], "kubernetes.io/pv-protection");
+        assert_eq!(
+            made["metadata"]["finalizers"][0],
+            "kubernetes.io/pv-protection"
+        );
     }
 }

@@ -76,8 +76,11 @@ pub(super) struct ParamRef {
 /// The policies that have bindings, as last read.
 #[derive(Default)]
 pub(super) struct Configurations {
-    read: Mutex<Option<((u64, u64), Arc<Vec<Policy>>)>>,
+    read: Mutex<Option<(Generations, Arc<Vec<Policy>>)>>,
 }
+
+/// How often policies and bindings had changed.
+type Generations = (u64, u64);
 
 impl Configurations {
     pub(super) fn policies(&self, reader: &dyn ObjectReader) -> Arc<Vec<Policy>> {

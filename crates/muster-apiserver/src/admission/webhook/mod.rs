@@ -235,10 +235,10 @@ impl Webhooks {
         };
         let mut asked = Vec::new();
         for hook in hooks.iter() {
-            if let Some(form) = matched.form(&hook.meant, self.reader.as_ref())? {
-                if self.conditions_hold(hook, &form, &matched)? {
-                    asked.push((hook, form));
-                }
+            if let Some(form) = matched.form(&hook.meant, self.reader.as_ref())?
+                && self.conditions_hold(hook, &form, &matched)?
+            {
+                asked.push((hook, form));
             }
         }
         let calls = asked.iter().enumerate();
