@@ -330,7 +330,7 @@ pub trait ObjectReader: Send + Sync {
     /// A number that grows whenever any object of the resource changes, for derived indexes.
     fn generation(&self, group: &str, resource: &str) -> u64;
 
-    /// What has changed since an earlier call told [`Changes::until`], for indexes that follow a resource.
+    /// What has changed since an earlier call told `Changes::until`, for indexes that follow a resource.
     fn changes(&self, group: &str, resource: &str, since: Option<u64>) -> Changes {
         let until = self.generation(group, resource);
         if since == Some(until) {

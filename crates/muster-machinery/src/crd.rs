@@ -1,7 +1,7 @@
 //! Custom resources: what a CustomResourceDefinition says, whether it may say so, and what becomes of objects by it.
 //!
 //! * A definition: [`Definition`] reads one, [`validate_definition`] and [`validate_definition_update`] judge it,
-//!   [`default_definition`] fills it in, [`naming`] decides its conditions.
+//!   `default_definition` fills it in, [`naming`] decides its conditions.
 //! * A schema: [`Schema`] is one version's structural schema. Objects are brought into its form by [`coerce`] (metadata,
 //!   [`prune()`], [`fill_defaults`]) and judged by [`validate_custom`].
 //! * What is shown of objects: [`columns`], [`json_path`], [`scale`].

@@ -1,7 +1,7 @@
 //! The audit log: which requests are told of, how much, and where to. A policy decides, events are JSON lines with
 //! kube-apiserver's fields.
 //!
-//! Refuses to know: how requests are served. The pipeline tells a [`Trail`] what happens to one.
+//! Refuses to know: how requests are served. The pipeline tells a `Trail` what happens to one.
 
 mod log;
 mod policy;

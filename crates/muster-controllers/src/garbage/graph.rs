@@ -138,14 +138,46 @@ impl Graph {
             .collect()
     }
 
-    /// Whether a foreground deletion of `uid` still waits for a dependent.
+    /// Whether a foreground deletion of `uid` still waits for a dependent. One that itself waits for `uid`, over whatever
+    /// way round, is not waited for: nobody in such a circle would ever go.
     pub(crate) fn is_blocked(&self, uid: &str) -> bool {
-        self.dependents(uid).iter().any(|(_, dependent)| {
-            dependent
-                .owners
-                .iter()
-                .any(|owner| owner.uid == uid && owner.blocks)
+        self.blocking(uid)
+            .any(|dependent| !self.waits_for(dependent, uid))
+    }
+
+    /// The dependents that hold up a foreground deletion of `uid`.
+    fn blocking<'a>(&'a self, uid: &'a str) -> impl Iterator<Item = &'a str> {
+        let uids = self.dependents.get(uid).into_iter().flatten();
+        uids.filter(move |dependent| {
+            let owners = self.items.get(*dependent).map(|item| &item.owners);
+            let mut owners = owners.into_iter().flatten();
+            owners.any(|owner| owner.uid == uid && owner.blocks)
         })
+        .map(String::as_str)
+    }
+
+    /// Whether the foreground deletion of `from` is under way and waits, in the end, for `goal`.
+    fn waits_for(&self, from: &str, goal: &str) -> bool {
+        let leaves = |uid: &str| {
+            let item = self.items.get(uid);
+            item.is_some_and(|item| item.deleting && item.foreground)
+        };
+        let mut seen = BTreeSet::from([from]);
+        let mut open = vec![from];
+        while let Some(uid) = open.pop() {
+            if !leaves(uid) {
+                continue;
+            }
+            for dependent in self.blocking(uid) {
+                if dependent == goal {
+                    return true;
+                }
+                if seen.insert(dependent) {
+                    open.push(dependent);
+                }
+            }
+        }
+        false
     }
 }
 
@@ -208,6 +240,29 @@ mod tests {
         assert!(graph.is_blocked("owner"));
         assert_eq!(graph.on_gone("a"), ["owner"]);
         assert!(!graph.is_blocked("owner"));
+    }
+
+    #[test]
+    fn a_circle_that_is_deleted_blocks_nobody_in_it() {
+        let leaving = |name: &str, owner: &str| Item {
+            deleting: true,
+            foreground: true,
+            ..item(name, &[(owner, true)])
+        };
+        let mut graph = Graph::default();
+        graph.on_present("one", leaving("one", "three"));
+        graph.on_present("two", leaving("two", "one"));
+        graph.on_present("three", item("three", &[("two", true)]));
+        assert!(graph.is_blocked("one"), "three is not being deleted yet");
+        assert!(graph.is_blocked("two"));
+        graph.on_present("three", leaving("three", "two"));
+        for uid in ["one", "two", "three"] {
+            assert!(!graph.is_blocked(uid), "{uid}");
+        }
+        graph.on_present("child", item("child", &[("one", true)]));
+        assert!(graph.is_blocked("one"), "a child outside of the circle");
+        graph.on_present("self", leaving("self", "self"));
+        assert!(!graph.is_blocked("self"));
     }
 
     #[test]
