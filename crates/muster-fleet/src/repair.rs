@@ -218,12 +218,5 @@ async fn take_back(
         .map_err(|source| JoinError::JournalDamaged { source })?;
     let mut run = run(host, cluster, events);
     let ended = run.run(&mut driver, &journal.of(told.id)).await?;
-    match ended.halt {
-        Halt::Finished(Outcome::Stuck { left_behind }) => Err(JoinError::UndoIncomplete {
-            left_behind,
-            cause: None,
-        }),
-        Halt::Finished(outcome) => Ok(outcome.left_behind().to_vec()),
-        Halt::Kept { .. } => Ok(Vec::new()),
-    }
+    ended.taken_back()
 }

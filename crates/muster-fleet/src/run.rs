@@ -59,6 +59,23 @@ pub(crate) struct Ended {
     pub(crate) left_at: Option<Phase>,
 }
 
+impl Ended {
+    /// What stays after everything was taken back, by name.
+    ///
+    /// # Errors
+    /// [`JoinError::UndoIncomplete`] when something could not be taken back.
+    pub(crate) fn taken_back(self) -> Result<Vec<Residue>, JoinError> {
+        match self.halt {
+            Halt::Finished(Outcome::Stuck { left_behind }) => Err(JoinError::UndoIncomplete {
+                left_behind,
+                cause: None,
+            }),
+            Halt::Finished(outcome) => Ok(outcome.left_behind().to_vec()),
+            Halt::Kept { .. } => Ok(Vec::new()),
+        }
+    }
+}
+
 fn journal_error(source: muster_saga::JournalError) -> JoinError {
     JoinError::Journal { source }
 }

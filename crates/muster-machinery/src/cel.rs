@@ -26,6 +26,7 @@ pub use check::{Checked, Composed, check, check_composed};
 pub use eval::{Bindings, EvalError, Session, evaluate};
 pub use parser::{SyntaxError, parse};
 pub use types::{Type, max_elements, min_size};
+pub(crate) use value::WORDS;
 pub use value::{Val, of_json};
 
 /// The longest expression that is read, in bytes.

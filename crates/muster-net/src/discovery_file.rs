@@ -14,6 +14,7 @@ use muster_identity::kubeconfig::{Material, Resolved};
 use muster_identity::{CertificateBundle, Endpoint, Host, Kubeconfig, Secret};
 use tokio::time::timeout;
 
+use crate::channel::chain;
 use crate::channel::{Body, Channel, collect};
 use crate::connect::{DialLimits, dial, secure};
 use crate::kubeconfig::{ClientConfigError, identity_of, read};
@@ -249,15 +250,4 @@ fn unusable(file: &str, reason: String) -> HandshakeError {
         file: file.to_owned(),
         reason,
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

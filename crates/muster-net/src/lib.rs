@@ -29,6 +29,7 @@ pub use join::{
     Discovered, Tell, bootstrap, discover, discover_as, discover_within, enrol, survey,
 };
 pub use kubeconfig::{ClientConfigError, client_from_file, client_from_kubeconfig};
+pub use public::SYSTEM_BUNDLES;
 pub use request::{ApiRequest, ApiResponse, Identity};
 pub use retry::RetryPolicy;
 pub use tls::{TlsError, provider};

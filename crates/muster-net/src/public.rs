@@ -9,7 +9,7 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, TrustAnchor};
 
 /// Bundles, the first that is there counts (`crypto/x509/root_linux.go`).
-const BUNDLES: &[&str] = &[
+pub const SYSTEM_BUNDLES: &[&str] = &[
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/ca-bundle.pem",
@@ -25,7 +25,7 @@ pub(crate) fn anchors() -> Vec<TrustAnchor<'static>> {
     let named = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty());
     let places = match named {
         Some(path) => vec![PathBuf::from(path)],
-        None => BUNDLES.iter().map(PathBuf::from).collect(),
+        None => SYSTEM_BUNDLES.iter().map(PathBuf::from).collect(),
     };
     places
         .iter()

@@ -1,6 +1,7 @@
 //! The operating system's wish that we stop.
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 /// Resolves at the first SIGINT or SIGTERM.
 pub(crate) async fn stopped() {
@@ -16,4 +17,15 @@ pub(crate) async fn stopped() {
         // Without handlers the signals end the process by themselves.
         _ => std::future::pending().await,
     }
+}
+
+/// Cancelled at the first SIGINT or SIGTERM.
+pub(crate) fn cancelled_when_stopped() -> CancellationToken {
+    let token = CancellationToken::new();
+    let cancel = token.clone();
+    tokio::spawn(async move {
+        stopped().await;
+        cancel.cancel();
+    });
+    token
 }

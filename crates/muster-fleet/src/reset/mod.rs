@@ -16,7 +16,7 @@ use muster_plan::{
     optional_purges, paths, reset_without_journal,
 };
 use muster_saga::{
-    Definition, Driver, Halt, Header, OnFailure, Outcome, Residue, SagaId, SagaStatus, Start,
+    Definition, Driver, Halt, Header, OnFailure, Residue, SagaId, SagaStatus, Start,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -345,14 +345,7 @@ impl<'a> Reset<'a> {
             .map_err(|source| JoinError::JournalDamaged { source })?;
         let mut run = self.run(node_name);
         let ended = run.run(&mut driver, &journal.of(told.id)).await?;
-        match ended.halt {
-            Halt::Finished(Outcome::Stuck { left_behind }) => Err(JoinError::UndoIncomplete {
-                left_behind,
-                cause: None,
-            }),
-            Halt::Finished(outcome) => Ok(outcome.left_behind().to_vec()),
-            Halt::Kept { .. } => Ok(Vec::new()),
-        }
+        ended.taken_back()
     }
 
     /// Takes back what carries our mark, and says whether there was anything.

@@ -111,6 +111,32 @@ fn of_text<'a>(text: &'a str, schema: Option<&Schema>) -> Val<'a> {
     }
 }
 
+/// The words of the language that are no names of fields: as a field each is written `__word__`
+/// (k8s.io/apiserver/pkg/cel).
+pub(crate) const WORDS: [&str; 21] = [
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
+];
+
 /// Names of fields that are words of the language or have other letters, as rules write them.
 pub(super) fn unescaped(name: &str) -> Cow<'_, str> {
     if !name.contains("__") {
@@ -119,29 +145,6 @@ pub(super) fn unescaped(name: &str) -> Cow<'_, str> {
     let word = name
         .strip_prefix("__")
         .and_then(|rest| rest.strip_suffix("__"));
-    const WORDS: [&str; 21] = [
-        "true",
-        "false",
-        "null",
-        "in",
-        "as",
-        "break",
-        "const",
-        "continue",
-        "else",
-        "for",
-        "function",
-        "if",
-        "import",
-        "let",
-        "loop",
-        "package",
-        "namespace",
-        "return",
-        "var",
-        "void",
-        "while",
-    ];
     if let Some(word) = word.filter(|word| WORDS.contains(word)) {
         return Cow::Owned(word.to_owned());
     }

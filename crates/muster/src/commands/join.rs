@@ -24,7 +24,6 @@ use muster_plan::{
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
-use tokio_util::sync::CancellationToken;
 
 /// Largest patch file that is read, in bytes; a larger one is told as such.
 const LARGEST_PATCH: u64 = (1 << 20) + 1;
@@ -110,7 +109,7 @@ async fn options(join: &Join) -> Result<JoinOptions, Failure> {
     Ok(JoinOptions {
         request,
         credential,
-        cancel: cancelled_by_signal(),
+        cancel: signals::cancelled_when_stopped(),
         dry_run: course.dry_run,
         keep_on_failure: course.keep_on_failure,
         entropy: crate::entropy::fill,
@@ -301,17 +300,6 @@ pub(crate) fn root_of(folder: &Path) -> Root {
 
 pub(crate) fn local_host(root: &Path) -> Arc<dyn Host> {
     Arc::new(LocalHost::new(root_of(root)))
-}
-
-/// Cancelled at the first SIGINT or SIGTERM.
-fn cancelled_by_signal() -> CancellationToken {
-    let token = CancellationToken::new();
-    let cancel = token.clone();
-    tokio::spawn(async move {
-        signals::stopped().await;
-        cancel.cancel();
-    });
-    token
 }
 
 /// Shows events: as JSON lines, or in words on standard error. The end is told by the exit.

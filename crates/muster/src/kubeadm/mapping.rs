@@ -18,7 +18,6 @@ use muster_plan::{
     ControlPlaneRequest, IgnoreSet, JoinRequest, KubeletPreference, Runtime, Taint, Wait,
 };
 use std::path::{Path, PathBuf};
-use tokio_util::sync::CancellationToken;
 
 /// A discovery file that is fetched is small; a server that takes longer is not going to answer.
 const FILE_LIMIT: std::time::Duration = std::time::Duration::from_secs(30);
@@ -97,7 +96,7 @@ pub(crate) async fn join_options(
     Ok(JoinOptions {
         request,
         credential,
-        cancel: cancelled_by_signal(),
+        cancel: signals::cancelled_when_stopped(),
         dry_run: surroundings.dry_run || join.dry_run,
         keep_on_failure: false,
         entropy: crate::entropy::fill,
@@ -250,15 +249,4 @@ fn executable() -> Result<String, Failure> {
         .and_then(|path| path.canonicalize())
         .map_err(|error| Failure::usage("this program's own path is unknown").because(&error))?;
     Ok(path.to_string_lossy().into_owned())
-}
-
-/// Cancelled at the first SIGINT or SIGTERM.
-fn cancelled_by_signal() -> CancellationToken {
-    let token = CancellationToken::new();
-    let cancel = token.clone();
-    tokio::spawn(async move {
-        signals::stopped().await;
-        cancel.cancel();
-    });
-    token
 }

@@ -7,6 +7,7 @@ use std::{fs, sync::Arc};
 
 use jiff::Timestamp;
 use muster_identity::Certificate;
+use muster_net::SYSTEM_BUNDLES;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::{
@@ -19,21 +20,11 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
 
-/// Where systems keep the authorities they trust (Go's `crypto/x509` list).
-const SYSTEM: [&str; 6] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/pki/tls/cacert.pem",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
-
 /// TLS for a webhook whose configuration has these authorities, PEM.
 pub(super) fn config(authorities: &[u8]) -> Result<Arc<ClientConfig>, String> {
     let system;
     let pem = if authorities.is_empty() {
-        system = SYSTEM.iter().find_map(|path| fs::read(path).ok());
+        system = SYSTEM_BUNDLES.iter().find_map(|path| fs::read(path).ok());
         system.as_deref().unwrap_or_default()
     } else {
         authorities

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::webhook::rule;
 use super::{FieldError, at, is_empty, same};
+use crate::cel::WORDS;
 use crate::meta;
 use crate::policy::{Gives, Terms};
 use crate::selector::LabelSelector;
@@ -248,29 +249,6 @@ fn variable(terms: &mut Terms, variable: &Value, path: &str, errors: &mut Errors
 }
 
 fn is_identifier(name: &str) -> bool {
-    const WORDS: [&str; 21] = [
-        "true",
-        "false",
-        "null",
-        "in",
-        "as",
-        "break",
-        "const",
-        "continue",
-        "else",
-        "for",
-        "function",
-        "if",
-        "import",
-        "let",
-        "loop",
-        "package",
-        "namespace",
-        "return",
-        "var",
-        "void",
-        "while",
-    ];
     let mut letters = name.chars();
     let begins = letters
         .next()
