@@ -7,8 +7,8 @@
 use http::Method;
 use muster_apiserver::RequestInfo;
 use muster_identity::{
-    BootstrapToken, CaPin, Certificate, CertificateBundle, Csr, Endpoint, GoDuration, Kubeconfig,
-    PrivateKey, jws,
+    BootstrapToken, CaPin, Certificate, CertificateBundle, Csr, Endpoint, GoDuration, K0sToken,
+    K3sToken, Kubeconfig, PrivateKey, TokenKind, jws,
 };
 use muster_machinery::{
     apply::{FieldManager, Typing},
@@ -22,7 +22,7 @@ use serde_json::Value;
 pub type Target = fn(&[u8]);
 
 /// All targets by name; a corpus has the name of its target.
-pub const TARGETS: [(&str, Target); 13] = [
+pub const TARGETS: [(&str, Target); 15] = [
     ("request", request),
     ("label_selector", label_selector),
     ("field_selector", field_selector),
@@ -36,6 +36,8 @@ pub const TARGETS: [(&str, Target); 13] = [
     ("credentials", credentials),
     ("detached_jws", detached_jws),
     ("certificates", certificates),
+    ("k0s_token", k0s_token),
+    ("k3s_token", k3s_token),
 ];
 
 /// A method's letter, a path and a query.
@@ -245,6 +247,26 @@ pub fn certificates(bytes: &[u8]) {
     let _ = CertificateBundle::from_pem(bytes);
     let _ = PrivateKey::from_pem(bytes);
     let _ = PrivateKey::from_pkcs8_der(bytes);
+}
+
+/// A join token of k0s, packed and as the kubeconfig inside it. What is read can be written, and reads the same then.
+pub fn k0s_token(bytes: &[u8]) {
+    let _ = TokenKind::of(bytes);
+    for token in [K0sToken::decode(bytes), K0sToken::from_kubeconfig(bytes)]
+        .into_iter()
+        .flatten()
+    {
+        let again = K0sToken::decode(token.encode().expose().as_bytes());
+        assert_eq!(again.expect("what is written can be read"), token);
+    }
+}
+
+/// A token of K3s. What is read can be written, and reads the same then.
+pub fn k3s_token(bytes: &[u8]) {
+    if let Ok(token) = K3sToken::parse(bytes) {
+        let again = K3sToken::parse(token.to_text().expose().as_bytes());
+        assert_eq!(again.expect("what is written can be read"), token);
+    }
 }
 
 fn halves(bytes: &[u8]) -> Option<(&[u8], &[u8])> {

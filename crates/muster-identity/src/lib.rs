@@ -30,4 +30,7 @@ pub use pki::{
 };
 pub use proxy::{Proxy, ProxyError, ProxyRules};
 pub use secret::Secret;
-pub use token::{BootstrapToken, BootstrapTokenSecret, TokenError, TokenId, TokenSecretError};
+pub use token::{
+    BootstrapToken, BootstrapTokenSecret, JoinRole, K0sToken, K0sTokenError, K3sToken,
+    K3sTokenError, TokenError, TokenId, TokenKind, TokenSecretError,
+};

@@ -16,6 +16,7 @@ use crate::secret::Secret;
 use crate::token::BootstrapToken;
 
 const CLUSTER: &str = "kubernetes";
+const K0S: &str = "k0s";
 const BOOTSTRAP_USER: &str = "tls-bootstrap-token-user";
 
 /// The names in a file of one context.
@@ -56,6 +57,26 @@ impl Kubeconfig {
             ..User::default()
         };
         Self::for_user(server, ca, user, credentials)
+    }
+
+    /// What is inside a join token of k0s: cluster and context are called `k0s`, the name of the user says the role.
+    pub fn for_k0s_token(
+        server: &str,
+        ca: &CertificateBundle,
+        user: &str,
+        token: &BootstrapToken,
+    ) -> Self {
+        let names = Names {
+            cluster: K0S,
+            context: K0S,
+            user,
+            namespace: None,
+        };
+        let credentials = User {
+            token: Some(Hidden(token.to_text())),
+            ..User::default()
+        };
+        Self::of_one_context(server, ca, &names, credentials)
     }
 
     /// With certificate and key embedded, as kubeadm's `admin.conf`: `user` on the cluster `kubernetes`.

@@ -98,6 +98,12 @@ impl Kubeconfig {
             .flatten()
             .map(|context| context.name.as_str())
     }
+
+    /// The names of all contexts with those of their users, in order; a context without a user has the empty name.
+    pub fn users_of_contexts(&self) -> impl Iterator<Item = (&str, &str)> {
+        let contexts = self.0.contexts.iter().flatten();
+        contexts.map(|named| (named.name.as_str(), named.context.user.as_str()))
+    }
 }
 
 impl fmt::Debug for Kubeconfig {

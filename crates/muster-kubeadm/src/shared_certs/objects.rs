@@ -31,10 +31,7 @@ pub fn token_secret(token: BootstrapToken, ends: Timestamp) -> Value {
     let secret = BootstrapTokenSecret {
         description: TOKEN_DESCRIPTION.to_owned(),
         expiration: Expiration::At(ends),
-        usages: TokenUsages {
-            signing: false,
-            authentication: false,
-        },
+        usages: TokenUsages::default(),
         groups: Vec::new(),
         ..BootstrapTokenSecret::new(token)
     };
