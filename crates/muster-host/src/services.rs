@@ -14,6 +14,10 @@ pub(crate) trait Services: Send + Sync + 'static {
     async fn state(&self, unit: &str) -> Result<UnitFact, HostError>;
     /// How often it was started again by itself since somebody started it; 0 where nobody counts.
     async fn restarts(&self, unit: &str) -> Result<u32, HostError>;
+    /// Both at once: whether it runs, and how often it was started again.
+    async fn vitals(&self, unit: &str) -> Result<(bool, u32), HostError> {
+        Ok((self.state(unit).await?.active, self.restarts(unit).await?))
+    }
     /// Starts it; one that runs stays as it is.
     async fn start(&self, unit: &str) -> Result<(), HostError>;
     /// Stops it; one that does not run stays as it is.

@@ -12,6 +12,7 @@ pub mod kubeconfigs;
 pub mod manifests;
 pub mod patches;
 pub mod pki;
+pub mod serving;
 pub mod shared_certs;
 
 pub use blueprint::{Blueprint, ClusterBlueprint, ControlPlaneNode};

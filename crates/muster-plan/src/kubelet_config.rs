@@ -86,6 +86,22 @@ pub(crate) fn healthz_port(config_yaml: &str) -> Option<u16> {
     u16::try_from(port).ok().filter(|port| *port != 0)
 }
 
+/// Whether the kubelet would sign its serving certificate itself: nobody gives it one, and it asks nobody for one.
+pub(crate) fn signs_its_own(config_yaml: &str) -> bool {
+    let Ok(config) = parse(config_yaml) else {
+        return false;
+    };
+    let given = |field: &str| match config.get(field) {
+        Some(Value::String(text)) => !text.is_empty(),
+        Some(Value::Bool(yes)) => *yes,
+        Some(Value::Null) | None => false,
+        Some(_) => true,
+    };
+    !["serverTLSBootstrap", "tlsCertFile", "tlsPrivateKeyFile"]
+        .map(given)
+        .contains(&true)
+}
+
 fn parse(text: &str) -> Result<Map<String, Value>, KubeletConfigError> {
     if text.len() > MAX_BYTES {
         return Err(KubeletConfigError::TooLarge { bytes: text.len() });

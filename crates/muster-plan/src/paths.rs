@@ -29,6 +29,10 @@ pub const KUBELET_PKI_DIR: &str = "/var/lib/kubelet/pki";
 pub const KUBELET_KEY_TMP: &str = "/var/lib/kubelet/pki/kubelet-client.key.tmp";
 /// The link to the certificate and key in use.
 pub const KUBELET_CLIENT_CURRENT: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
+/// The certificate with which the kubelet serves unless the cluster signs one.
+pub const KUBELET_SERVING_CRT: &str = "/var/lib/kubelet/pki/kubelet.crt";
+/// Its key.
+pub const KUBELET_SERVING_KEY: &str = "/var/lib/kubelet/pki/kubelet.key";
 /// The data of a stacked etcd member, unless the cluster configures another place.
 pub const ETCD_DATA_DIR: &str = "/var/lib/etcd";
 /// The configuration of network plugins.

@@ -19,6 +19,10 @@ pub enum SecretName {
     KubeletKey,
     /// The kubelet's certificate chain and private key in one PEM file.
     KubeletClient,
+    /// The private key with which the kubelet serves, PEM.
+    KubeletServingKey,
+    /// The self-signed certificate with which the kubelet serves. Not secret, but made while the join runs.
+    KubeletServing,
     /// A file that control-plane nodes share; empty when the cluster has none.
     Shared(Shared),
     /// The key of a control-plane node's own certificate.

@@ -65,6 +65,9 @@ impl Run<'_> {
             }
             SecretName::Leaf(leaf) => self.leaf_stands(&blueprint()?, leaf).await.map(|()| true),
             SecretName::Conf(conf) => self.conf_stands(&blueprint()?, conf).await.map(|()| true),
+            SecretName::KubeletServingKey | SecretName::KubeletServing => {
+                self.serving_stands(name).await
+            }
             _ => Ok(false),
         }
     }
@@ -190,7 +193,10 @@ impl Run<'_> {
                 Ok(Secret::new(manifest.into_bytes()))
             }
             SecretName::Manifest(component) => self.completed_pod(driver, component).await,
-            SecretName::KubeletKey | SecretName::KubeletClient => Err(no_blueprint()),
+            SecretName::KubeletKey
+            | SecretName::KubeletClient
+            | SecretName::KubeletServingKey
+            | SecretName::KubeletServing => Err(no_blueprint()),
         }
     }
 

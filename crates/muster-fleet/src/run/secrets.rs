@@ -1,7 +1,9 @@
 //! Where the secrets of a join come from: made once, put on disk by a step, and found there again after a crash.
 
+use jiff::Timestamp;
 use muster_host::Host;
 use muster_identity::{PrivateKey, Secret};
+use muster_kubeadm::serving;
 use muster_plan::{SecretName, paths};
 use muster_saga::{Driver, Failure, StepId};
 
@@ -16,11 +18,9 @@ fn key_failure(reason: &str) -> Failure {
     }
 }
 
-/// The key that an earlier attempt put on disk.
-async fn key_on_disk(host: &dyn Host) -> Result<Option<Secret<Vec<u8>>>, Failure> {
-    host.read(paths::KUBELET_KEY_TMP)
-        .await
-        .map_err(|error| error.to_failure())
+/// What an earlier attempt, or somebody before the join, put on disk.
+async fn on_disk(host: &dyn Host, path: &str) -> Result<Option<Secret<Vec<u8>>>, Failure> {
+    host.read(path).await.map_err(|error| error.to_failure())
 }
 
 impl Run<'_> {
@@ -35,7 +35,15 @@ impl Run<'_> {
             return Ok(());
         }
         let secret = match name {
-            SecretName::KubeletKey => self.new_or_former_key(attempt).await?,
+            SecretName::KubeletKey => {
+                self.new_or_former_key(paths::KUBELET_KEY_TMP, attempt)
+                    .await?
+            }
+            SecretName::KubeletServingKey => {
+                self.new_or_former_key(paths::KUBELET_SERVING_KEY, attempt)
+                    .await?
+            }
+            SecretName::KubeletServing => self.serving_certificate().await?,
             SecretName::KubeletClient if !requests_certificate(driver) => {
                 let missing = || key_failure("the credential is no longer the node's certificate");
                 self.cluster.certified_pem().ok_or_else(missing)?
@@ -54,9 +62,13 @@ impl Run<'_> {
 
     /// A repeated attempt keeps the key that the former one may already have shown to the cluster. A first attempt
     /// never takes a key that was there before: it is not known whose it is.
-    async fn new_or_former_key(&self, attempt: u32) -> Result<Secret<Vec<u8>>, Failure> {
+    async fn new_or_former_key(
+        &self,
+        path: &str,
+        attempt: u32,
+    ) -> Result<Secret<Vec<u8>>, Failure> {
         if attempt > 1
-            && let Some(former) = key_on_disk(self.host).await?
+            && let Some(former) = on_disk(self.host, path).await?
             && PrivateKey::from_pem(former.expose()).is_ok()
         {
             return Ok(former);
@@ -66,12 +78,37 @@ impl Run<'_> {
         Ok(Secret::new(key.to_pem().expose().as_bytes().to_vec()))
     }
 
+    /// The certificate for the serving key, which is on disk by now.
+    async fn serving_certificate(&self) -> Result<Secret<Vec<u8>>, Failure> {
+        let path = paths::KUBELET_SERVING_KEY;
+        let key = on_disk(self.host, path).await?;
+        let key = key.ok_or_else(|| key_failure("its serving key is no longer on disk"))?;
+        let key = PrivateKey::from_pem(key.expose());
+        let key = key.map_err(|error| key_failure(&error.to_string()))?;
+        let mut entropy = self.entropy;
+        let made = serving::self_signed(&self.node_name, &key, Timestamp::now(), &mut entropy);
+        let made = made.map_err(|error| key_failure(&error.to_string()))?;
+        Ok(Secret::new(made.into_bytes()))
+    }
+
+    /// Whether the kubelet can go on serving with what was there before the join.
+    pub(super) async fn serving_stands(&self, name: SecretName) -> Result<bool, Failure> {
+        let Some(key) = on_disk(self.host, paths::KUBELET_SERVING_KEY).await? else {
+            return Ok(false);
+        };
+        if name == SecretName::KubeletServingKey {
+            return Ok(PrivateKey::from_pem(key.expose()).is_ok());
+        }
+        let certificate = on_disk(self.host, paths::KUBELET_SERVING_CRT).await?;
+        Ok(certificate.is_some_and(|found| serving::belong_together(found.expose(), key.expose())))
+    }
+
     /// The key's text, from memory or from the disk.
     async fn key_pem(&self) -> Result<Secret<Vec<u8>>, Failure> {
         if let Some(key) = self.secrets.get(SecretName::KubeletKey) {
             return Ok(key.clone());
         }
-        let found = key_on_disk(self.host).await?;
+        let found = on_disk(self.host, paths::KUBELET_KEY_TMP).await?;
         found.ok_or_else(|| key_failure("it is no longer on disk"))
     }
 

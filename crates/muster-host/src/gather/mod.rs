@@ -254,6 +254,8 @@ async fn kubelet_version(program: Option<&String>) -> Option<String> {
     let mut command = tokio::process::Command::new(program?);
     command
         .arg("--version")
+        // A Go program that ends at once need not collect its garbage: a third of the time.
+        .env("GOGC", "off")
         .stdin(std::process::Stdio::null())
         .kill_on_drop(true);
     let output = tokio::time::timeout(PATIENCE, command.output())

@@ -204,6 +204,14 @@ impl Services for LocalServices {
         }
     }
 
+    async fn vitals(&self, unit: &str) -> Result<(bool, u32), HostError> {
+        match self {
+            Self::Systemd(systemd) => systemd.vitals(unit).await,
+            Self::OpenRc(openrc) => openrc.vitals(unit).await,
+            Self::None => Ok((false, 0)),
+        }
+    }
+
     async fn start(&self, unit: &str) -> Result<(), HostError> {
         match self {
             Self::Systemd(systemd) => systemd.start(unit).await,

@@ -36,6 +36,12 @@ impl Services for Systemd {
         Ok(read_restarts(&run(&self.programs.systemctl, &args).await?))
     }
 
+    async fn vitals(&self, unit: &str) -> Result<(bool, u32), HostError> {
+        let args = ["show", "--property=ActiveState,NRestarts", "--", unit];
+        let text = run(&self.programs.systemctl, &args).await?;
+        Ok((read_state(&text).active, read_restarts(&text)))
+    }
+
     async fn start(&self, unit: &str) -> Result<(), HostError> {
         run(&self.programs.systemctl, &["start", "--", unit])
             .await
@@ -87,8 +93,13 @@ impl Services for Systemd {
 
 /// systemd counts automatic restarts since 235; older ones leave the line out.
 fn read_restarts(text: &str) -> u32 {
-    let count = text.trim().strip_prefix("NRestarts=");
-    count.and_then(|count| count.parse().ok()).unwrap_or(0)
+    let mut counts = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("NRestarts="));
+    counts
+        .next()
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(0)
 }
 
 /// Reads `KEY=value` lines. Static and generated units start when something wants them: nothing to enable.
@@ -132,6 +143,7 @@ mod tests {
         assert_eq!(state, UnitFact::default());
         assert_eq!(read_state("nonsense"), UnitFact::default());
         assert_eq!(read_restarts("NRestarts=4\n"), 4);
+        assert_eq!(read_restarts("ActiveState=active\nNRestarts=2\n"), 2);
         assert_eq!(read_restarts(""), 0);
     }
 }

@@ -76,7 +76,12 @@ fn world(host: &SimHost, runtime: Runtime) -> HostWorld<World> {
     );
     let plan = plan(&facts, &request(runtime), &answers).unwrap();
     let mut secrets = SecretBag::new();
-    for name in [SecretName::KubeletKey, SecretName::KubeletClient] {
+    for name in [
+        SecretName::KubeletKey,
+        SecretName::KubeletClient,
+        SecretName::KubeletServingKey,
+        SecretName::KubeletServing,
+    ] {
         secrets.put(name, Secret::new(b"secret".to_vec()));
     }
     host.on_kubelet(|tree| {

@@ -30,7 +30,12 @@ impl<D: Disk, S: Services, P: Processes> Machine<D, S, P> {
             Process::Service { .. } => SERVICE_POLL,
             Process::Supervised { .. } => POLL,
         };
-        let mut asked: Option<(Instant, bool)> = None;
+        // A service that tells its health by itself is not asked after in its first moments: it has better to do.
+        let unasked = match (process, healthz_port) {
+            (Process::Service { .. }, Some(_)) => Some((Instant::now(), true)),
+            _ => None,
+        };
+        let mut asked: Option<(Instant, bool)> = unasked;
         let mut alive_since = None;
         loop {
             let healthz = match healthz_port {

@@ -181,7 +181,11 @@ impl<D: Disk, S: Services, P: Processes> Machine<D, S, P> {
                     self.services.set_enabled(unit, true).await?;
                 }
             }
-            Step::StopService { unit } => self.services.stop(unit).await?,
+            Step::StopService { unit } => {
+                if !matches!(prior, Prior::Service { active: false, .. }) {
+                    self.services.stop(unit).await?;
+                }
+            }
             Step::StartService { unit } => self.services.start(unit).await?,
             Step::SpawnSupervised {
                 name,
@@ -325,10 +329,7 @@ impl<D: Disk, S: Services, P: Processes> Machine<D, S, P> {
     /// Whether a process of the node runs, and how often it was started again.
     pub(crate) async fn vitals(&self, process: &Process) -> Result<(bool, u32), HostError> {
         match process {
-            Process::Service { unit } => Ok((
-                self.services.state(unit).await?.active,
-                self.services.restarts(unit).await?,
-            )),
+            Process::Service { unit } => self.services.vitals(unit).await,
             Process::Supervised { pidfile, .. } => {
                 let state = self.processes.state(plain(pidfile)?).await?;
                 Ok((state.supervisor && state.child, state.restarts))

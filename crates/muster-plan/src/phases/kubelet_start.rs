@@ -2,9 +2,11 @@
 
 use super::{Ingredients, Phase, Steps};
 use crate::flags_env::kubelet_flags;
+use crate::kubelet_config::signs_its_own;
 use crate::plan::BUILT_IN_FLAGS;
 use crate::{
-    Kubelet, Runtime, Step, flags_env, instance_config, kubelet_conf, muster_kubelet_unit, paths,
+    Kubelet, Runtime, SecretName, Step, flags_env, instance_config, kubelet_conf,
+    muster_kubelet_unit, paths,
 };
 
 const PHASE: Phase = Phase::KubeletStart;
@@ -13,6 +15,7 @@ pub(super) fn contribute(ingredients: &Ingredients<'_>, steps: &mut Steps) {
     kubeconfig(ingredients, steps);
     directories(steps);
     configuration(ingredients, steps);
+    serving_certificate(ingredients, steps);
     let node_name = ingredients.request.node_name.to_string();
     // Claimed with the node's own certificate in place, and so given back while that certificate is still there.
     steps.add(
@@ -156,12 +159,10 @@ fn start(ingredients: &Ingredients<'_>, steps: &mut Steps) {
     if ingredients.answers.certified {
         before.retain(|id| *id != "discard-key");
     }
-    if steps
-        .0
-        .iter()
-        .any(|step| step.id == "write-instance-config")
-    {
-        before.push("write-instance-config");
+    for optional in ["write-instance-config", "make-serving-certificate"] {
+        if steps.0.iter().any(|step| step.id == optional) {
+            before.push(optional);
+        }
     }
     let unit = match &ingredients.kubelet {
         Kubelet::BuiltInSupervised => return supervise(ingredients, steps, before),
@@ -187,15 +188,65 @@ fn start(ingredients: &Ingredients<'_>, steps: &mut Steps) {
             unit
         }
     };
-    let start = Step::StartService { unit: unit.clone() };
-    steps.add(PHASE, "start-kubelet", &before, start);
-    // For the next boot only, and so no reason to keep the kubelet waiting now.
-    steps.add(
-        PHASE,
-        "enable-kubelet",
-        &before,
-        Step::EnableService { unit },
+    steps.add(PHASE, "start-kubelet", &before, Step::StartService { unit });
+}
+
+/// Lets the kubelet's service start with the machine: for the next boot only, and so no reason to keep the kubelet
+/// waiting, or from its work, while its Node is waited for.
+pub(super) fn enable(ingredients: &Ingredients<'_>, steps: &mut Steps) {
+    let unit = match &ingredients.kubelet {
+        Kubelet::BuiltInSupervised => return,
+        Kubelet::System { unit } => unit.clone(),
+        Kubelet::BuiltInUnit => paths::MUSTER_KUBELET_UNIT.to_owned(),
+    };
+    let last = steps.0.iter().rfind(|step| step.phase == Phase::NodeWait);
+    let (phase, after) = last.map_or_else(
+        || (Phase::KubeletWait, "await-kubelet".to_owned()),
+        |step| (step.phase, step.id.clone()),
     );
+    let step = Step::EnableService { unit };
+    steps.add(phase, "enable-kubelet", &[&after, "start-kubelet"], step);
+}
+
+/// Flags of the kubelet that say where its serving certificate comes from, or whom it is for.
+const SERVING_FLAGS: &[&str] = &[
+    "cert-dir",
+    "hostname-override",
+    "rotate-server-certificates",
+    "tls-cert-file",
+    "tls-private-key-file",
+];
+
+/// The certificate that the kubelet would sign for itself, before anything else it does: made here, it starts sooner.
+fn serving_certificate(ingredients: &Ingredients<'_>, steps: &mut Steps) {
+    let args = &ingredients.request.extra_args;
+    let told = args
+        .iter()
+        .any(|(name, _)| SERVING_FLAGS.contains(&name.as_str()));
+    let serves = matches!(ingredients.kubelet, Kubelet::System { .. });
+    if !serves || told || !signs_its_own(&ingredients.kubelet_config) {
+        return;
+    }
+    for (id, after, path, mode, secret) in [
+        (
+            "make-serving-key",
+            "make-kubelet-pki",
+            paths::KUBELET_SERVING_KEY,
+            0o600,
+            SecretName::KubeletServingKey,
+        ),
+        (
+            "make-serving-certificate",
+            "make-serving-key",
+            paths::KUBELET_SERVING_CRT,
+            0o644,
+            SecretName::KubeletServing,
+        ),
+    ] {
+        let path = path.to_owned();
+        let step = Step::WriteMade { path, mode, secret };
+        steps.add(PHASE, id, &[after], step);
+    }
 }
 
 fn supervise(ingredients: &Ingredients<'_>, steps: &mut Steps, mut before: Vec<&str>) {

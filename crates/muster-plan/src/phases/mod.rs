@@ -125,6 +125,7 @@ pub(crate) fn join(ingredients: &Ingredients<'_>) -> Result<Vec<PlannedStep>, Pl
     tls_bootstrap::contribute(ingredients, &mut steps);
     kubelet_start::contribute(ingredients, &mut steps);
     wait::contribute(ingredients, &mut steps);
+    kubelet_start::enable(ingredients, &mut steps);
     if let Some(plane) = &ingredients.plane {
         control_plane::adapt_workers(&mut steps);
         plane.raise(ingredients, &mut steps)?;

@@ -48,12 +48,14 @@ fn a_worker_with_a_system_kubelet_gets_the_files_of_a_kubeadm_node() {
             "write-instance-config",
             "write-kubelet-config",
             "write-flags-env",
+            "make-serving-key",
+            "make-serving-certificate",
             "claim-node",
             "claim-pods",
             "start-kubelet",
-            "enable-kubelet",
             "await-kubelet",
             "await-node",
+            "enable-kubelet",
         ]
     );
     let written: Vec<(&str, u32)> = plan
@@ -165,4 +167,35 @@ fn the_page_names_every_step_and_its_undo() {
         assert!(page.contains(&planned.step.description()), "{}", planned.id);
     }
     assert_eq!(page.matches("undo: ").count(), plan.steps.len());
+}
+
+#[test]
+fn a_kubelet_that_is_given_a_serving_certificate_gets_none_of_ours() {
+    let facts = with_systemd_kubelet(plain());
+    let makes = |plan: &Plan| {
+        let mut made = plan.steps.iter();
+        made.any(|planned| planned.id == "make-serving-certificate")
+    };
+    assert!(makes(&plan(&facts, &request(), &answers()).unwrap()));
+    for said in [
+        "serverTLSBootstrap: true",
+        "tlsCertFile: /etc/kubelet.crt",
+        "tlsPrivateKeyFile: /etc/kubelet.key",
+    ] {
+        let config = format!(
+            "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n{said}\n"
+        );
+        let told = ClusterAnswers {
+            kubelet_config: Some(config),
+            ..answers()
+        };
+        assert!(!makes(&plan(&facts, &request(), &told).unwrap()), "{said}");
+    }
+    let elsewhere = JoinRequest {
+        extra_args: vec![("cert-dir".into(), "/var/lib/certs".into())],
+        ..request()
+    };
+    assert!(!makes(&plan(&facts, &elsewhere, &answers()).unwrap()));
+    // The built-in kubelet serves nothing.
+    assert!(!makes(&plan(&plain(), &request(), &answers()).unwrap()));
 }
