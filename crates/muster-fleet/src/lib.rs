@@ -17,8 +17,8 @@ mod state_dir;
 pub mod testing;
 
 pub use cluster::{
-    ApiCluster, Certified, Cluster, ClusterFailure, Credential, Deletion, Marks, NodeCredentials,
-    NodeSight, Tell, Way,
+    Administrator, ApiCluster, Certified, Cluster, ClusterFailure, ControlPlane, Credential,
+    Deletion, EtcdAccess, Etcds, Marks, NodeCredentials, NodeSight, Tell, Way,
 };
 pub use error::{Aftermath, JoinError, exit_code};
 pub use events::{Event, EventSink};

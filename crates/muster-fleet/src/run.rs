@@ -7,11 +7,16 @@ mod cluster_steps;
 mod component_health;
 mod control_plane;
 mod control_plane_files;
+mod marks;
+mod membership;
 mod secrets;
 mod turn;
 
 pub(crate) use cluster_steps::kubelet_was_begun;
 pub(crate) use control_plane::Plane;
+pub(crate) use membership::Farewell;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use {control_plane_files::CONFIGURATION, membership::ETCD_PODS};
 
 use std::time::Instant;
 
@@ -300,6 +305,9 @@ impl Run<'_> {
     ) -> Result<Vec<Residue>, Failure> {
         let StepContent { step, .. } = content(spec)?;
         let result = match step.actor() {
+            Actor::Host if let Some(data) = self.data_of_one_who_stays(driver, &step) => {
+                Ok(vec![data])
+            }
             Actor::Host => {
                 let prior = from_value(prior)?;
                 let undone = self.host.undo(spec.id.as_str(), &step, &prior).await;

@@ -7,10 +7,10 @@ mod commands;
 mod etcd;
 mod pod;
 mod volumes;
+mod withheld;
 
 pub use etcd::{INITIAL_CLUSTER, etcd_pod, initial_cluster, with_initial_cluster};
-
-use std::collections::BTreeMap;
+pub use withheld::{Lacking, lacks_secrets, with_secrets, without_secrets};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -75,51 +75,6 @@ pub fn pod(component: StaticPod, blueprint: &Blueprint, circumstances: Circumsta
         StaticPod::Scheduler => commands::scheduler(blueprint),
         StaticPod::Etcd => etcd_pod(blueprint, None),
     }
-}
-
-/// Stands in a pod for the value of a proxy variable whose URL holds a password.
-const WITHHELD: &str = "withheld: a proxy with a password";
-
-/// The blueprint without what proxies are entered with, if there is such: a variable whose URL names a user has a
-/// stand-in for its value, for [`with_proxies`] to fill.
-#[must_use]
-pub fn without_proxy_passwords(blueprint: &Blueprint) -> Option<Blueprint> {
-    let mut withheld = blueprint.clone();
-    for value in withheld.node.proxies.values_mut() {
-        let rest = value
-            .split_once("://")
-            .map_or(value.as_str(), |(_, rest)| rest);
-        if rest
-            .split('/')
-            .next()
-            .is_some_and(|authority| authority.contains('@'))
-        {
-            WITHHELD.clone_into(value);
-        }
-    }
-    (withheld.node.proxies != blueprint.node.proxies).then_some(withheld)
-}
-
-/// Puts the values into a pod that [`without_proxy_passwords`] kept out of it.
-///
-/// # Errors
-/// The name of a variable that `proxies` lacks: it was there when the pod was planned.
-pub fn with_proxies(pod: &Value, proxies: &BTreeMap<String, String>) -> Result<Value, String> {
-    let mut pod = pod.clone();
-    let containers = pod.pointer_mut("/spec/containers");
-    let containers = containers
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten();
-    let variables = containers
-        .filter_map(|container| container.get_mut("env")?.as_array_mut())
-        .flatten();
-    for variable in variables.filter(|variable| variable["value"] == WITHHELD) {
-        let name = variable["name"].as_str().unwrap_or_default().to_owned();
-        let value = proxies.get(&name).ok_or(name)?;
-        variable["value"] = Value::from(value.as_str());
-    }
-    Ok(pod)
 }
 
 /// The text of a pod, as kubeadm writes it into a manifest.

@@ -45,8 +45,8 @@ pub use request::{
     TaintError, Wait,
 };
 pub use reset::{
-    EtcdVerdict, Evidence, ForeignPlan, Purge, ResetPlan, ResetWishes, StackedMember, Voter,
-    chains_removal, foreign_node, is_foreign_table, may_leave, network_link, optional_purges,
+    Evidence, ForeignPlan, Purge, ResetPlan, ResetWishes, StackedMember, chains_removal,
+    etcd_client_urls, foreign_node, is_foreign_table, network_link, optional_purges,
     reset_without_journal,
 };
 pub use secrets::{SecretBag, SecretName};

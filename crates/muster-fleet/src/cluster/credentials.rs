@@ -5,7 +5,7 @@ use muster_identity::kubeconfig::Material;
 use muster_identity::{Kubeconfig, Secret};
 use muster_plan::paths;
 
-use super::Administration;
+use super::by_admin_conf::server_of_admin_conf;
 
 /// Who the node is to its cluster.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ impl NodeCredentials {
             return Ok(None);
         };
         // On a control-plane node the kubelet asks the API server beside it, which may not be up yet, or no longer.
-        let (server, server_name) = match Administration::server(host).await {
+        let (server, server_name) = match server_of_admin_conf(host).await {
             Some(server) => (server, None),
             None => (resolved.cluster.server, resolved.cluster.tls_server_name),
         };

@@ -1,12 +1,14 @@
 //! The port to a cluster: everything that a join asks of one, and nothing else.
 //!
 //! A join never speaks HTTP itself. One implementation speaks to a real API server; the simulated one lets joins run
-//! by the thousand.
+//! by the thousand. What only the join of a control-plane node asks is a port of its own beside it.
 
-mod administration;
 mod api;
+mod by_admin_conf;
+mod control_plane;
 mod credential;
 mod credentials;
+mod failures;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -15,10 +17,11 @@ use muster_identity::{NodeName, PrivateKey, Secret};
 use muster_plan::{ClusterAnswers, Wait};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use administration::{Administration, MarksBefore};
 pub use api::ApiCluster;
+pub use control_plane::{Administrator, ControlPlane, EtcdAccess, Etcds};
 pub use credential::{Credential, Way};
 pub use credentials::NodeCredentials;
+pub(crate) use failures::{administration_failure, etcd_failure, missing_file, words};
 
 /// Takes in what happens.
 pub type Tell<'a> = &'a (dyn Fn(Progress) + Send + Sync);
@@ -137,6 +140,12 @@ pub trait Cluster: Send + Sync + 'static {
     /// The Secret with the certificates that control-plane nodes share; `None` when there is none.
     async fn shared_certificates(&self) -> Result<Option<serde_json::Value>, ClusterFailure> {
         Ok(None)
+    }
+
+    /// Its control plane, for the join of a control-plane node: a real one with what lies on the machine, unless said
+    /// otherwise.
+    fn control_plane(&self) -> &dyn ControlPlane {
+        &by_admin_conf::ByAdminConf
     }
 
     /// Whether somebody gave us an administrator's credentials, and so asks for the Node to go whoever made it.

@@ -105,13 +105,15 @@ impl Reset<'_> {
         // While it still runs: it is asked, and its own vote may be needed to let it go.
         let over = match &found.member {
             Some(_) if self.options.keep_etcd_member => false,
-            Some(member) => match etcd::leave(self.host, member).await {
-                Ok(()) => true,
-                Err(residue) => {
-                    left_behind.push(residue);
-                    false
+            Some(member) => {
+                match etcd::leave(self.cluster.control_plane(), self.host, member).await {
+                    Ok(()) => true,
+                    Err(residue) => {
+                        left_behind.push(residue);
+                        false
+                    }
                 }
-            },
+            }
             None => false,
         };
         let Found {

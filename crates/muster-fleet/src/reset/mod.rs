@@ -24,7 +24,7 @@ use crate::cluster::{ApiCluster, Cluster};
 use crate::error::Aftermath;
 use crate::join::{KIND as JOIN, tell_failure};
 use crate::journal::Told;
-use crate::run::{Plane, Run};
+use crate::run::{Farewell, Plane, Run};
 use crate::state_dir::StateDir;
 use crate::{EventSink, JoinError, Journal};
 
@@ -293,7 +293,11 @@ impl<'a> Reset<'a> {
             keep: false,
             node_name,
             secrets: SecretBag::new(),
-            plane: Plane::default(),
+            plane: Plane::leaving(if self.options.keep_etcd_member {
+                Farewell::Stays
+            } else {
+                Farewell::EvenLast
+            }),
         }
     }
 

@@ -1,33 +1,30 @@
-//! The steps of a control-plane join on the cluster: shared certificates, the turn, etcd's members, marks, health.
+//! The steps of a control-plane join on the cluster: which is done by whom. Shared certificates and the turn are here;
+//! etcd's members, marks and health have files of their own.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use muster_identity::{CertificateBundle, PrivateKey};
 use muster_kubeadm::Blueprint;
-use muster_kubeadm::blueprint::Etcd;
-use muster_kubeadm::manifests::{StaticPod, initial_cluster};
+use muster_kubeadm::manifests::StaticPod;
 use muster_kubeadm::shared_certs::{CertificateKey, SharedCerts, SharedCertsError};
-use muster_net::etcd::{EtcdClient, EtcdError, Member};
-use muster_net::tls::ClientCertificate;
 use muster_plan::{Step, StepContent};
 use muster_saga::{Driver, Failure, Residue};
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::membership::Farewell;
 use super::turn::{Turn, give_back_former};
-use super::{Run, damaged, to_value};
+use super::{Run, component_health, damaged, marks, to_value};
 use crate::Event;
-use crate::cluster::{Administration, MarksBefore};
-
-/// How long an undo waits for etcd: the cluster may be gone.
-const UNDO_LIMIT: Duration = Duration::from_secs(30);
+use crate::cluster::{Administrator, missing_file};
 
 /// What a control-plane join holds in memory.
 #[derive(Debug, Default)]
 pub(crate) struct Plane {
     /// Opens the shared certificates.
     pub(crate) certificate_key: Option<CertificateKey>,
+    /// How its member leaves the etcds.
+    pub(crate) farewell: Farewell,
     shared: Mutex<Option<SharedCerts>>,
     turn: tokio::sync::Mutex<Option<Turn>>,
 }
@@ -40,26 +37,17 @@ impl Plane {
             ..Self::default()
         }
     }
+
+    /// For a reset.
+    pub(crate) fn leaving(farewell: Farewell) -> Self {
+        Self {
+            farewell,
+            ..Self::default()
+        }
+    }
 }
 
-/// A member that was added, as the journal remembers it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Learner {
-    /// etcd's id of it; texts, as JSON has no such numbers.
-    id: String,
-    /// The text of `--initial-cluster`.
-    pub(super) members: String,
-}
-
-/// What was known of the member before it was added or promoted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "member", rename_all = "kebab-case")]
-enum MemberBefore {
-    Absent,
-    Present,
-}
-
-fn fail(id: &str, message: impl Into<String>, remedy: &str) -> Failure {
+pub(super) fn fail(id: &str, message: impl Into<String>, remedy: &str) -> Failure {
     Failure {
         id: id.into(),
         message: message.into(),
@@ -67,83 +55,27 @@ fn fail(id: &str, message: impl Into<String>, remedy: &str) -> Failure {
     }
 }
 
-fn etcd_failure(error: &EtcdError) -> Failure {
-    let (id, remedy) = match error {
-        EtcdError::Refused { .. } | EtcdError::NoMember { .. } => (
-            "etcd-refused",
-            "Look at the members of etcd (`etcdctl member list`) and at its log.",
-        ),
-        EtcdError::WouldLoseQuorum { .. } => (
-            "etcd-refused",
-            "Bring the members back that do not answer, or remove them, and try again.",
-        ),
-        EtcdError::Tls(_) => (
-            "certificate-unusable",
-            "See that the certificates below pki/etcd are of this cluster.",
-        ),
-        EtcdError::NoEndpoint | EtcdError::Unreachable { .. } | EtcdError::TimedOut { .. } => (
-            "etcd-unhealthy",
-            "Mend the members that are named, or remove them (`etcdctl member remove`), and join again.",
-        ),
-    };
-    fail(id, error.to_string(), remedy)
+/// The plan's blueprint and the static pods that wait for values, from the journal.
+fn prepared(driver: &Driver) -> Option<(Blueprint, std::collections::BTreeMap<StaticPod, Value>)> {
+    let steps = driver.state()?.header().definition.steps();
+    steps
+        .iter()
+        .find_map(|spec| match StepContent::of(spec).ok()?.step {
+            Step::PrepareControlPlane {
+                blueprint, pods, ..
+            } => Some((*blueprint, pods)),
+            _ => None,
+        })
 }
 
-/// The plan's blueprint, from the journal.
+/// The plan's blueprint.
 pub(super) fn blueprint(driver: &Driver) -> Option<Blueprint> {
-    let steps = driver.state()?.header().definition.steps();
-    steps
-        .iter()
-        .find_map(|spec| match StepContent::of(spec).ok()?.step {
-            Step::PrepareControlPlane { blueprint, .. } => Some(*blueprint),
-            _ => None,
-        })
+    prepared(driver).map(|(blueprint, _)| blueprint)
 }
 
-/// A static pod of the plan that waits for the values of proxy variables.
+/// A static pod of the plan that waits for values which the journal does not hold.
 pub(super) fn withheld_pod(driver: &Driver, component: StaticPod) -> Option<Value> {
-    let steps = driver.state()?.header().definition.steps();
-    steps
-        .iter()
-        .find_map(|spec| match StepContent::of(spec).ok()?.step {
-            Step::PrepareControlPlane { mut pods, .. } => pods.remove(&component),
-            _ => None,
-        })
-}
-
-/// The members as they were when this one was added, and the manifest that waits for them.
-pub(super) fn etcd_manifest(driver: &Driver) -> Option<String> {
-    let state = driver.state()?;
-    let steps = state.header().definition.steps();
-    let (spec, template) =
-        steps
-            .iter()
-            .find_map(|spec| match StepContent::of(spec).ok()?.step {
-                Step::AddEtcdLearner { template, .. } => Some((spec, template)),
-                _ => None,
-            })?;
-    let receipt = state.step(&spec.id)?.receipt.clone()?;
-    let learner: Learner = serde_json::from_value(receipt).ok()?;
-    Some(muster_kubeadm::manifests::with_initial_cluster(
-        &template,
-        &learner.members,
-    ))
-}
-
-fn members_text(members: &[Member], name: &str, peer_url: &str) -> String {
-    let each: Vec<(String, String)> = members
-        .iter()
-        .filter_map(|member| {
-            let url = member.peer_urls.first()?.clone();
-            let own = member.peer_urls.iter().any(|known| known == peer_url);
-            Some(if own {
-                (name.to_owned(), peer_url.to_owned())
-            } else {
-                (member.display_name(), url)
-            })
-        })
-        .collect();
-    initial_cluster(each.iter().map(|(name, url)| (name.as_str(), url.as_str())))
+    prepared(driver)?.1.remove(&component)
 }
 
 impl Run<'_> {
@@ -154,24 +86,12 @@ impl Run<'_> {
     ) -> Result<Value, Failure> {
         match step {
             Step::AddEtcdLearner { peer_url, .. } => {
-                let members = self.etcd(driver).await?.members_within(UNDO_LIMIT).await;
-                let members = members.map_err(|error| etcd_failure(&error))?;
-                let there = members
-                    .iter()
-                    .any(|member| member.peer_urls.contains(peer_url));
-                to_value(&if there {
-                    MemberBefore::Present
-                } else {
-                    MemberBefore::Absent
-                })
+                self.observe_membership(driver, peer_url).await
             }
-            Step::MarkControlPlane { node_name, taints } => to_value(
-                &self
-                    .administration()
-                    .await?
-                    .marks_before(node_name, taints)
-                    .await?,
-            ),
+            Step::MarkControlPlane { node_name, taints } => {
+                let administrator = self.administrator().await?;
+                to_value(&marks::before(&*administrator, node_name, taints).await?)
+            }
             _ => Ok(Value::Null),
         }
     }
@@ -181,6 +101,7 @@ impl Run<'_> {
         driver: &Driver,
         step: &Step,
     ) -> Result<Value, Failure> {
+        let seconds = |seconds: &u32| Duration::from_secs((*seconds).into());
         match step {
             Step::PrepareControlPlane {
                 blueprint,
@@ -190,76 +111,43 @@ impl Run<'_> {
                 self.fetch_shared(blueprint).await?;
             }
             Step::TakeTurn { .. } => self.take_turn(driver).await?,
-            Step::ReleaseTurn { .. } => {
-                if let Some(turn) = self.plane.turn.lock().await.take() {
-                    turn.give_back().await;
-                }
-            }
-            Step::AwaitEtcd { peer_url, seconds } => {
+            Step::ReleaseTurn { lease, holder } => self.release_turn(lease, holder).await?,
+            Step::AwaitEtcd {
+                peer_url,
+                seconds: limit,
+            } => {
                 self.take_turn(driver).await?;
-                let limit = Duration::from_secs((*seconds).into());
-                let health = self
-                    .etcd(driver)
-                    .await?
-                    .await_health(peer_url.as_deref(), limit)
-                    .await;
-                let health = health.map_err(|error| etcd_failure(&error))?;
-                for ailing in health.iter().filter(|one| one.state.is_err()) {
-                    let reason = ailing.state.as_ref().err().cloned().unwrap_or_default();
-                    tracing::warn!(
-                        member = ailing.member.display_name(),
-                        reason,
-                        "an etcd member is not well"
-                    );
-                }
+                let limit = seconds(limit);
+                self.await_etcd(driver, peer_url.as_deref(), limit).await?;
             }
             Step::AddEtcdLearner {
                 name,
                 peer_url,
-                seconds,
+                seconds: limit,
                 ..
             } => {
                 self.take_turn(driver).await?;
-                let limit = Duration::from_secs((*seconds).into());
-                let added = self.etcd(driver).await?.add_learner(peer_url, limit).await;
-                let added = added.map_err(|error| etcd_failure(&error))?;
-                return to_value(&Learner {
-                    id: format!("{:x}", added.id),
-                    members: members_text(&added.members, name, peer_url),
-                });
+                let limit = seconds(limit);
+                return self.add_learner(driver, name, peer_url, limit).await;
             }
             Step::PromoteEtcdMember {
-                peer_url, seconds, ..
+                peer_url,
+                seconds: limit,
+                ..
             } => {
                 self.take_turn(driver).await?;
-                let limit = Duration::from_secs((*seconds).into());
-                let mut etcd = self.etcd(driver).await?;
-                let members = etcd
-                    .members_within(limit)
-                    .await
-                    .map_err(|error| etcd_failure(&error))?;
-                let own = members
-                    .iter()
-                    .find(|member| member.peer_urls.contains(peer_url));
-                let gone = || {
-                    etcd_failure(&EtcdError::NoMember {
-                        member: peer_url.clone(),
-                    })
-                };
-                let id = own.ok_or_else(gone)?.id;
-                etcd.promote(id, limit)
-                    .await
-                    .map_err(|error| etcd_failure(&error))?;
+                self.promote(driver, peer_url, seconds(limit)).await?;
             }
             Step::MarkControlPlane { node_name, taints } => {
-                self.administration().await?.mark(node_name, taints).await?;
+                marks::give(&*self.administrator().await?, node_name, taints).await?;
             }
             Step::AwaitComponents {
                 components,
-                seconds,
+                seconds: limit,
             } => {
-                let limit = Duration::from_secs((*seconds).into());
-                super::component_health::await_all(self.host, components, limit).await?;
+                let plane = self.cluster.control_plane();
+                let limit = seconds(limit);
+                component_health::await_all(plane, self.host, components, limit).await?;
             }
             _ => {}
         }
@@ -274,139 +162,65 @@ impl Run<'_> {
     ) -> Result<Vec<Residue>, Failure> {
         match step {
             Step::TakeTurn { lease, holder } => {
-                match self.plane.turn.lock().await.take() {
-                    Some(turn) => turn.give_back().await,
-                    None => {
-                        if let Some(administration) = Administration::of(self.host).await? {
-                            give_back_former(&administration, lease, holder).await;
-                        }
-                    }
-                }
+                self.release_turn(lease, holder).await?;
                 Ok(Vec::new())
             }
-            // Whether it was there before is known from the step that added it.
-            Step::PromoteEtcdMember { name, peer_url, .. } => {
-                if member_before(driver, peer_url) == Some(MemberBefore::Present) {
-                    return Ok(Vec::new());
-                }
-                self.remove_member(driver, name, peer_url).await
-            }
-            Step::AddEtcdLearner { name, peer_url, .. } => {
-                let before: MemberBefore =
-                    serde_json::from_value(prior.clone()).map_err(|error| damaged(&error))?;
-                if before == MemberBefore::Present {
-                    return Ok(Vec::new());
-                }
-                self.remove_member(driver, name, peer_url).await
-            }
             Step::MarkControlPlane { node_name, taints } => {
-                let before: MarksBefore =
+                let before =
                     serde_json::from_value(prior.clone()).map_err(|error| damaged(&error))?;
-                match Administration::of(self.host).await? {
-                    Some(administration) => {
-                        administration.unmark(node_name, taints, &before).await?;
-                        Ok(Vec::new())
+                let plane = self.cluster.control_plane();
+                Ok(match plane.administrator(self.host).await? {
+                    Some(one) => marks::take_away(&*one, node_name, taints, &before).await,
+                    None => {
+                        let why = "there is no admin.conf any more to take them away with";
+                        vec![marks::left(node_name, why.into())]
                     }
-                    None => Ok(vec![Residue {
-                        what: format!("labels and taints of node {node_name}"),
-                        why: "there is no admin.conf any more to take them away with".into(),
-                        remedy: format!(
-                            "kubectl label node {node_name} node-role.kubernetes.io/control-plane- node.kubernetes.io/exclude-from-external-load-balancers-"
-                        ),
-                    }]),
-                }
+                })
             }
-            _ => Ok(Vec::new()),
-        }
-    }
-
-    /// Removes the member unless too few would be left to decide anything; then it stays and is named.
-    async fn remove_member(
-        &self,
-        driver: &Driver,
-        name: &str,
-        peer_url: &str,
-    ) -> Result<Vec<Residue>, Failure> {
-        let stays = |why: String| {
-            vec![Residue {
-                what: format!("etcd member {name} ({peer_url})"),
-                why,
-                remedy: "etcdctl member list, then etcdctl member remove ID, on a control-plane node that stays".into(),
-            }]
-        };
-        let mut etcd = match self.etcd(driver).await {
-            Ok(etcd) => etcd,
-            Err(failure) => return Ok(stays(failure.message)),
-        };
-        match etcd.remove(peer_url, UNDO_LIMIT).await {
-            Ok(_) => Ok(Vec::new()),
-            Err(error) => Ok(stays(error.to_string())),
+            _ => self.undo_membership(driver, step, prior).await,
         }
     }
 
     /// A node may not delete its own Node object; the administrator on a control-plane node may.
     pub(super) async fn deleted_by_administrator(&self, node: &str) -> bool {
-        let Ok(Some(administration)) = Administration::of(self.host).await else {
+        let plane = self.cluster.control_plane();
+        let Ok(Some(administrator)) = plane.administrator(self.host).await else {
             return false;
         };
         let path = format!("/api/v1/nodes/{node}");
-        match administration.call(http::Method::DELETE, &path, None).await {
-            Ok(_) => true,
+        match administrator.delete(&path, None).await {
+            Ok(()) => true,
             Err(error) => error.is_not_found(),
         }
     }
 
-    async fn administration(&self) -> Result<Administration, Failure> {
-        Administration::of(self.host).await?.ok_or_else(|| {
-            fail(
-                "certificate-unusable",
-                "there is no /etc/kubernetes/admin.conf on this node",
-                "Copy it from another control-plane node, or join with --certificate-key.",
-            )
-        })
-    }
-
-    /// A client of the cluster's etcds, with the certificate for health checks that the join made.
-    async fn etcd(&self, driver: &Driver) -> Result<EtcdClient, Failure> {
-        let blueprint = blueprint(driver).ok_or_else(no_blueprint)?;
-        if !matches!(blueprint.cluster.etcd, Etcd::Local(_)) {
-            return Err(no_blueprint());
-        }
-        let endpoints = self.administration().await?.etcd_endpoints().await?;
-        let file = |name: &'static str| blueprint.cluster.certificate_path(name);
-        let ca = self.pki_file(&file("etcd/ca.crt")).await?;
-        let chain = self.pki_file(&file("etcd/healthcheck-client.crt")).await?;
-        let key = self.pki_file(&file("etcd/healthcheck-client.key")).await?;
-        let unusable = |error: &dyn std::error::Error| {
-            fail(
-                "certificate-unusable",
-                format!("the certificates for etcd cannot be used: {error}"),
-                "",
-            )
-        };
-        let ca = CertificateBundle::from_pem(&ca).map_err(|error| unusable(&error))?;
-        let identity = ClientCertificate {
-            chain: CertificateBundle::from_pem(&chain).map_err(|error| unusable(&error))?,
-            key: PrivateKey::from_pem(&key).map_err(|error| unusable(&error))?,
-        };
-        EtcdClient::new(endpoints, &ca, &identity).map_err(|error| etcd_failure(&error))
+    pub(super) async fn administrator(&self) -> Result<Arc<dyn Administrator>, Failure> {
+        let found = self
+            .cluster
+            .control_plane()
+            .administrator(self.host)
+            .await?;
+        found.ok_or_else(|| missing_file("/etc/kubernetes/admin.conf"))
     }
 
     /// A file below the directory of certificates, which must be there.
     pub(super) async fn pki_file(&self, path: &str) -> Result<Vec<u8>, Failure> {
-        let found = self
-            .host
-            .read(path)
-            .await
-            .map_err(|error| error.to_failure())?;
-        let missing = || {
-            fail(
-                "certificate-unusable",
-                format!("{path} is not on this node"),
-                "Copy it from another control-plane node, or join with --certificate-key.",
-            )
-        };
-        Ok(found.ok_or_else(missing)?.expose().clone())
+        let found = self.host.read(path).await;
+        let found = found.map_err(|error| error.to_failure())?;
+        Ok(found.ok_or_else(|| missing_file(path))?.expose().clone())
+    }
+
+    /// Gives the turn back, also one that this node holds from an earlier process.
+    async fn release_turn(&self, lease: &str, holder: &str) -> Result<(), Failure> {
+        if let Some(turn) = self.plane.turn.lock().await.take() {
+            turn.give_back().await;
+            return Ok(());
+        }
+        let plane = self.cluster.control_plane();
+        if let Some(administrator) = plane.administrator(self.host).await? {
+            give_back_former(&*administrator, lease, holder).await;
+        }
+        Ok(())
     }
 
     /// The turn, taken if it is not held yet: also after a crash, when the journal says that it was.
@@ -418,7 +232,7 @@ impl Run<'_> {
         let Some((lease, holder)) = turn_of(driver) else {
             return Ok(());
         };
-        let administration = self.administration().await?;
+        let administrator = self.administrator().await?;
         let tell = |other: &str| {
             self.events.tell(Event::Waiting {
                 node_name: self.node_name.clone(),
@@ -427,7 +241,7 @@ impl Run<'_> {
                 ),
             });
         };
-        *held = Some(Turn::take(administration, &lease, &holder, &tell).await?);
+        *held = Some(Turn::take(administrator, &lease, &holder, &tell).await?);
         Ok(())
     }
 
@@ -474,7 +288,7 @@ impl Run<'_> {
     }
 }
 
-fn no_blueprint() -> Failure {
+pub(super) fn no_blueprint() -> Failure {
     fail(
         "plan-unusable",
         "the journal does not say what the control plane is made of",
@@ -490,16 +304,4 @@ fn turn_of(driver: &Driver) -> Option<(String, String)> {
             Step::TakeTurn { lease, holder } => Some((lease, holder)),
             _ => None,
         })
-}
-
-fn member_before(driver: &Driver, peer_url: &str) -> Option<MemberBefore> {
-    let state = driver.state()?;
-    let steps = state.header().definition.steps();
-    let spec = steps.iter().find(|spec| {
-        StepContent::of(spec).is_ok_and(|content| {
-            matches!(&content.step, Step::AddEtcdLearner { peer_url: of, .. } if of == peer_url)
-        })
-    })?;
-    let prior = state.step(&spec.id)?.prior.clone()?;
-    serde_json::from_value(prior).ok()
 }

@@ -5,15 +5,21 @@ use jiff::Timestamp;
 use muster_host::Prior;
 use muster_identity::kubeconfig::Material;
 use muster_identity::{Certificate, CertificateAuthority, Kubeconfig, PrivateKey, Secret};
-use muster_kubeadm::Blueprint;
 use muster_kubeadm::kubeconfigs::ControlPlaneConf;
-use muster_kubeadm::manifests::{StaticPod, manifest, with_proxies};
+use muster_kubeadm::manifests::{StaticPod, manifest, with_initial_cluster, with_secrets};
 use muster_kubeadm::pki::{Authority, Leaf, Verdict, judge};
-use muster_plan::SecretName;
+use muster_kubeadm::{Blueprint, ClusterBlueprint};
+use muster_plan::{SecretName, Step};
 use muster_saga::{Driver, Failure};
+use serde_json::Value;
 
 use super::Run;
-use super::control_plane::{blueprint, etcd_manifest, withheld_pod};
+use super::control_plane::{blueprint, no_blueprint, withheld_pod};
+use super::membership::learner;
+use crate::cluster::administration_failure;
+
+/// Where the cluster keeps what it was made from.
+pub(crate) const CONFIGURATION: &str = "/api/v1/namespaces/kube-system/configmaps/kubeadm-config";
 
 fn unusable(path: &str, reason: impl std::fmt::Display) -> Failure {
     Failure {
@@ -22,14 +28,6 @@ fn unusable(path: &str, reason: impl std::fmt::Display) -> Failure {
         remedy: Some(format!(
             "Remove {path} (and the key or certificate beside it), so that it is made anew, or replace it by a right one."
         )),
-    }
-}
-
-fn no_blueprint() -> Failure {
-    Failure {
-        id: "plan-unusable".into(),
-        message: "the journal does not say what the control plane is made of".into(),
-        remedy: Some("Take the join back with `muster reset` and join again.".into()),
     }
 }
 
@@ -188,11 +186,12 @@ impl Run<'_> {
                 made.map(|text| bytes(&text))
                     .map_err(|error| unusable(conf.file_name(), error))
             }
-            SecretName::EtcdManifest => {
-                let manifest = etcd_manifest(driver).ok_or_else(no_blueprint)?;
-                Ok(Secret::new(manifest.into_bytes()))
+            SecretName::EtcdManifest => self.etcd_manifest(driver).await,
+            SecretName::Manifest(component) => {
+                let pod = withheld_pod(driver, component).ok_or_else(no_blueprint)?;
+                let text = self.completed(component, &pod).await?;
+                Ok(Secret::new(text.into_bytes()))
             }
-            SecretName::Manifest(component) => self.completed_pod(driver, component).await,
             SecretName::KubeletKey
             | SecretName::KubeletClient
             | SecretName::KubeletServingKey
@@ -200,23 +199,44 @@ impl Run<'_> {
         }
     }
 
-    /// A static pod with the proxy variables of this call's environment, which the journal does not hold.
-    async fn completed_pod(
-        &self,
-        driver: &Driver,
-        component: StaticPod,
-    ) -> Result<Secret<Vec<u8>>, Failure> {
-        let pod = withheld_pod(driver, component).ok_or_else(no_blueprint)?;
+    /// etcd's manifest with the members as they were when this one was added.
+    async fn etcd_manifest(&self, driver: &Driver) -> Result<Secret<Vec<u8>>, Failure> {
+        let (step, added) = learner(driver).ok_or_else(no_blueprint)?;
+        let (Step::AddEtcdLearner { template, .. }, Some(added)) = (step, added) else {
+            return Err(no_blueprint());
+        };
+        let text = match withheld_pod(driver, StaticPod::Etcd) {
+            Some(pod) => self.completed(StaticPod::Etcd, &pod).await?,
+            None => template,
+        };
+        let text = with_initial_cluster(&text, &added.members);
+        Ok(Secret::new(text.into_bytes()))
+    }
+
+    /// A static pod with what the journal does not hold: the proxies of this call's environment, and what the cluster's
+    /// configuration gives, read again as the administrator.
+    async fn completed(&self, component: StaticPod, pod: &Value) -> Result<String, Failure> {
+        let unusable = |message: String, remedy: &str| Failure {
+            id: "plan-unusable".into(),
+            message,
+            remedy: Some(remedy.to_owned()),
+        };
         let facts = self.host.gather().await;
         let facts = facts.map_err(|error| error.to_failure())?;
-        let whole = with_proxies(&pod, &facts.proxies).map_err(|variable| Failure {
-            id: "plan-unusable".into(),
-            message: format!("the environment lacks {variable}, which it had when the join began"),
-            remedy: Some(format!(
-                "Set {variable} and join again: its password is in no journal."
-            )),
+        let object = self.administrator().await?.get(CONFIGURATION).await;
+        let object = object
+            .map_err(|error| administration_failure("read the cluster's configuration", &error))?;
+        let text = object.pointer("/data/ClusterConfiguration");
+        let text = text.and_then(Value::as_str).unwrap_or_default();
+        let cluster = ClusterBlueprint::parse(text).map_err(|error| {
+            let mend = "Mend the ConfigMap kube-system/kubeadm-config on the cluster.";
+            unusable(error.to_string(), mend)
         })?;
-        Ok(Secret::new(manifest(&whole).into_bytes()))
+        let whole = with_secrets(component, pod, &facts.proxies, &cluster).map_err(|lacking| {
+            let again = "Bring it back and join again: its value is in no journal.";
+            unusable(lacking.to_string(), again)
+        })?;
+        Ok(manifest(&whole))
     }
 
     /// A repeated attempt keeps the key of the former one, whose certificate may be on disk already.

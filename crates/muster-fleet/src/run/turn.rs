@@ -4,9 +4,9 @@
 //! The holder renews the Lease while it joins. A Lease that is no longer renewed is adopted, judged by how long it has
 //! not changed here and not by the other machine's clock. A second process on the same node takes its own Lease over.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
 use jiff::Timestamp;
 use muster_net::ApiError;
 use muster_saga::Failure;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use crate::cluster::Administration;
+use crate::cluster::Administrator;
 
 /// How long a turn lasts that is not renewed.
 const LIFE: Duration = Duration::from_secs(15);
@@ -30,7 +30,7 @@ const API_PATIENCE: Duration = Duration::from_secs(60);
 /// A turn that is held and renewed until it is given back or dropped.
 #[derive(Debug)]
 pub(super) struct Turn {
-    administration: Administration,
+    administrator: Arc<dyn Administrator>,
     path: String,
     holder: String,
     renewal: JoinHandle<()>,
@@ -85,7 +85,7 @@ fn life_of(lease: &Value) -> Duration {
 impl Turn {
     /// Waits for the turn and takes it.
     pub(super) async fn take(
-        administration: Administration,
+        administrator: Arc<dyn Administrator>,
         lease: &str,
         holder: &str,
         tell: Tell<'_>,
@@ -94,7 +94,7 @@ impl Turn {
         let mut waiting = Waiting::default();
         let begun = Instant::now();
         loop {
-            let obstacle = match attempt(&administration, &path, lease, holder, &mut waiting).await
+            let obstacle = match attempt(&*administrator, &path, lease, holder, &mut waiting).await
             {
                 Ok(Attempt::Taken) => break,
                 Ok(Attempt::HeldBy(other)) => {
@@ -117,12 +117,12 @@ impl Turn {
             sleep(LOOK).await;
         }
         let renewal = tokio::spawn(renew(
-            administration.clone(),
+            Arc::clone(&administrator),
             path.clone(),
             holder.to_owned(),
         ));
         Ok(Self {
-            administration,
+            administrator,
             path,
             holder: holder.to_owned(),
             renewal,
@@ -132,7 +132,7 @@ impl Turn {
     /// Gives the turn back, so that nobody waits for it to become stale.
     pub(super) async fn give_back(self) {
         self.renewal.abort();
-        give_back(&self.administration, &self.path, &self.holder).await;
+        give_back(&*self.administrator, &self.path, &self.holder).await;
     }
 }
 
@@ -143,13 +143,13 @@ impl Drop for Turn {
 }
 
 /// Gives back a turn that this node may hold from an earlier process.
-pub(super) async fn give_back_former(administration: &Administration, lease: &str, holder: &str) {
-    give_back(administration, &path(lease), holder).await;
+pub(super) async fn give_back_former(administrator: &dyn Administrator, lease: &str, holder: &str) {
+    give_back(administrator, &path(lease), holder).await;
 }
 
 /// Deletes the Lease if it is still ours. A refusal costs the next one a few seconds and nothing else.
-async fn give_back(administration: &Administration, path: &str, holder: &str) {
-    let Ok(lease) = administration.call(Method::GET, path, None).await else {
+async fn give_back(administrator: &dyn Administrator, path: &str, holder: &str) {
+    let Ok(lease) = administrator.get(path).await else {
         return;
     };
     if holder_of(&lease) != holder {
@@ -160,7 +160,7 @@ async fn give_back(administration: &Administration, path: &str, holder: &str) {
         "kind": "DeleteOptions",
         "preconditions": {"resourceVersion": version_of(&lease)},
     });
-    if let Err(error) = administration.0.delete(path, Some(&options)).await {
+    if let Err(error) = administrator.delete(path, Some(&options)).await {
         tracing::debug!(%error, "the turn was not given back");
     }
 }
@@ -200,13 +200,13 @@ impl Waiting {
 }
 
 async fn attempt(
-    administration: &Administration,
+    administrator: &dyn Administrator,
     path: &str,
     name: &str,
     holder: &str,
     waiting: &mut Waiting,
 ) -> Result<Attempt, ApiError> {
-    let lease = match administration.call(Method::GET, path, None).await {
+    let lease = match administrator.get(path).await {
         Ok(lease) => lease,
         Err(error) if error.is_not_found() => {
             let object = json!({
@@ -218,10 +218,7 @@ async fn attempt(
             let collection = path
                 .rsplit_once('/')
                 .map_or(path, |(collection, _)| collection);
-            return match administration
-                .call(Method::POST, collection, Some(&object))
-                .await
-            {
+            return match administrator.create(collection, &object).await {
                 Ok(_) => Ok(Attempt::Taken),
                 // Somebody was faster: look again.
                 Err(error) if error.is_already_exists() => {
@@ -242,17 +239,17 @@ async fn attempt(
         .unwrap_or(0);
     let mut taken = lease.clone();
     taken["spec"] = spec(holder, transitions.saturating_add(1));
-    match administration.call(Method::PUT, path, Some(&taken)).await {
+    match administrator.replace(path, &taken).await {
         Ok(_) => Ok(Attempt::Taken),
         Err(error) if error.is_conflict() || error.is_not_found() => Ok(Attempt::HeldBy(other)),
         Err(error) => Err(error),
     }
 }
 
-async fn renew(administration: Administration, path: String, holder: String) {
+async fn renew(administrator: Arc<dyn Administrator>, path: String, holder: String) {
     loop {
         sleep(RENEWAL).await;
-        let Ok(mut lease) = administration.call(Method::GET, &path, None).await else {
+        let Ok(mut lease) = administrator.get(&path).await else {
             continue;
         };
         if holder_of(&lease) != holder {
@@ -260,7 +257,7 @@ async fn renew(administration: Administration, path: String, holder: String) {
             return;
         }
         lease["spec"]["renewTime"] = Value::from(micro(Timestamp::now()));
-        if let Err(error) = administration.call(Method::PUT, &path, Some(&lease)).await {
+        if let Err(error) = administrator.replace(&path, &lease).await {
             tracing::debug!(%error, "the turn was not renewed");
         }
     }

@@ -25,7 +25,7 @@ use parking_lot::Mutex;
 use crate::disk::is_plain;
 pub use crate::prior::Attributes;
 use crate::steps::Machine;
-use crate::{Host, HostError, Prior, ProcessHealth, Receipt, Swap};
+use crate::{Host, HostError, Prior, ProcessHealth, Receipt, Subject, Swap};
 
 use disk::SimDisk;
 use kernel::SimKernel;
@@ -306,6 +306,13 @@ impl SimHost {
         self.inside.faults.lock().off = true;
     }
 
+    /// Counts an elementary operation of somebody whom the machine asked for something, such as a change in its cluster:
+    /// also before those the power may go. Says whether it is still on.
+    #[must_use]
+    pub fn counts(&self) -> bool {
+        self.inside.operation().is_ok()
+    }
+
     /// Whether a kubelet runs, as whatever.
     #[must_use]
     pub fn kubelet_runs(&self) -> bool {
@@ -341,6 +348,16 @@ impl Inside {
     }
 }
 
+fn seen_at(world: &World, path: &str) -> Option<FileFact> {
+    Some(match world.tree.get(path)? {
+        Entry::File { content, .. } => FileFact::File {
+            size: content.len() as u64,
+        },
+        Entry::Dir { .. } => FileFact::Dir { entries: 0 },
+        Entry::Link { .. } => FileFact::Symlink,
+    })
+}
+
 #[async_trait]
 impl Host for SimHost {
     async fn gather(&self) -> Result<Facts, HostError> {
@@ -359,17 +376,18 @@ impl Host for SimHost {
             .map(|swap| swap.device.clone())
             .collect();
         facts.kubelet_mounts = self.inside.faults.lock().mounts.iter().cloned().collect();
-        for path in paths::WATCHED {
-            let fact = match world.tree.get(*path) {
-                Some(Entry::File { content, .. }) => FileFact::File {
-                    size: content.len() as u64,
-                },
-                Some(Entry::Dir { .. }) => FileFact::Dir { entries: 0 },
-                Some(Entry::Link { .. }) => FileFact::Symlink,
-                None => continue,
-            };
-            facts.files.insert((*path).to_owned(), fact);
-        }
+        let watched = paths::WATCHED.iter();
+        let seen = watched.filter_map(|path| Some(((*path).to_owned(), seen_at(&world, path)?)));
+        facts.files.extend(seen);
+        Ok(facts)
+    }
+
+    async fn gather_for(&self, subject: &Subject) -> Result<Facts, HostError> {
+        let mut facts = self.gather().await?;
+        let world = self.inside.world.lock();
+        let further = subject.paths.iter();
+        let seen = further.filter_map(|path| Some((path.clone(), seen_at(&world, path)?)));
+        facts.files.extend(seen);
         Ok(facts)
     }
 

@@ -5,12 +5,17 @@
 //! peer URL. It refuses to know keys and values, and where certificates come from.
 
 mod call;
+mod changes;
 mod error;
+mod member;
 mod messages;
+mod quorum;
 #[cfg(feature = "testing")]
 pub mod testing;
 
 pub use error::{EtcdError, Refusal};
+pub use member::{Added, Alarm, Member, MemberHealth};
+pub use quorum::{Departure, Verdict, may_leave};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,8 +29,8 @@ use tokio::time::{Instant, sleep};
 use crate::tls::{ClientCertificate, pinned_config};
 use call::{CallFailure, call};
 use messages::{
-    AlarmRequest, AlarmResponse, MemberAddRequest, MemberAddResponse, MemberIdRequest,
-    MemberListRequest, MemberListResponse, StatusRequest, StatusResponse,
+    AlarmRequest, AlarmResponse, MemberListRequest, MemberListResponse, StatusRequest,
+    StatusResponse,
 };
 
 /// Pause between two tries.
@@ -34,89 +39,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 const MAX_MEMBERS: usize = 64;
 
 const MEMBER_LIST: &str = "/etcdserverpb.Cluster/MemberList";
-const MEMBER_ADD: &str = "/etcdserverpb.Cluster/MemberAdd";
-const MEMBER_REMOVE: &str = "/etcdserverpb.Cluster/MemberRemove";
-const MEMBER_PROMOTE: &str = "/etcdserverpb.Cluster/MemberPromote";
 const STATUS: &str = "/etcdserverpb.Maintenance/Status";
 const ALARM: &str = "/etcdserverpb.Maintenance/Alarm";
-
-/// A member of a cluster of etcds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// Its id.
-    pub id: u64,
-    /// Its name; empty until it has started.
-    pub name: String,
-    /// Where its peers reach it: its identity in the cluster.
-    pub peer_urls: Vec<String>,
-    /// Where clients reach it; empty until it has started.
-    pub client_urls: Vec<String>,
-    /// It has no vote.
-    pub is_learner: bool,
-}
-
-impl Member {
-    /// Whether it has ever started.
-    #[must_use]
-    pub fn has_started(&self) -> bool {
-        !self.name.is_empty()
-    }
-
-    /// Its name, or its id in hexadecimal digits until it has one.
-    #[must_use]
-    pub fn display_name(&self) -> String {
-        if self.has_started() {
-            self.name.clone()
-        } else {
-            format!("{:x}", self.id)
-        }
-    }
-
-    fn has_peer_url(&self, url: &str) -> bool {
-        self.peer_urls.iter().any(|known| known == url)
-    }
-}
-
-impl From<messages::Member> for Member {
-    fn from(member: messages::Member) -> Self {
-        Self {
-            id: member.id,
-            name: member.name,
-            peer_urls: member.peer_urls,
-            client_urls: member.client_urls,
-            is_learner: member.is_learner,
-        }
-    }
-}
-
-/// How a member is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemberHealth {
-    /// Which.
-    pub member: Member,
-    /// Its version; or why it is not well.
-    pub state: Result<String, String>,
-}
-
-/// A member that was added, or was there already.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Added {
-    /// Its id.
-    pub id: u64,
-    /// All members, also the new one.
-    pub members: Vec<Member>,
-    /// It was there before this call.
-    pub already: bool,
-}
-
-/// An alarm that a member has raised.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Alarm {
-    /// The member's id.
-    pub member: u64,
-    /// `no space`, `corrupt`, or a number that is not known here.
-    pub what: String,
-}
 
 /// A client of one cluster of etcds. Each call makes its own connection.
 #[derive(Clone, Debug)]
@@ -291,204 +215,6 @@ impl EtcdClient {
             });
         Ok(alarms.collect())
     }
-
-    /// Adds a member without a vote. One with this peer URL that is there already is taken as it is.
-    ///
-    /// # Errors
-    /// [`EtcdError`]; what passes by itself is tried again until the limit.
-    pub async fn add_learner(
-        &mut self,
-        peer_url: &str,
-        limit: Duration,
-    ) -> Result<Added, EtcdError> {
-        let mut patience = Patience::new("take in the new member", limit);
-        let mut asked = false;
-        loop {
-            let (members, url) = match self.list().await {
-                Ok(answer) => answer,
-                Err(failures) => {
-                    patience.wait(unreachable_all(failures)).await?;
-                    continue;
-                }
-            };
-            self.learn(&members);
-            if let Some(found) = members.iter().find(|member| member.has_peer_url(peer_url)) {
-                // After a lost answer it is the one that we asked for.
-                return Ok(Added {
-                    id: found.id,
-                    already: !asked,
-                    members,
-                });
-            }
-            asked = true;
-            let question = MemberAddRequest {
-                peer_urls: vec![peer_url.to_owned()],
-                is_learner: true,
-            };
-            let answer: Result<MemberAddResponse, _> = self.ask(&url, MEMBER_ADD, question).await;
-            match answer {
-                Ok(MemberAddResponse {
-                    member: Some(added),
-                    members: all,
-                }) => {
-                    return Ok(Added {
-                        id: added.id,
-                        members: self::members(all),
-                        already: false,
-                    });
-                }
-                Ok(_) => {}
-                Err(failure) if failure.refusal() == Some(Refusal::PeerUrlExists) => {}
-                Err(failure) => patience.judge(failure, &url).await?,
-            }
-        }
-    }
-
-    /// Waits until a learner has started and caught up, and gives it its vote. One that has a vote is left alone.
-    ///
-    /// # Errors
-    /// [`EtcdError`]; what passes by itself is tried again until the limit.
-    pub async fn promote(&mut self, id: u64, limit: Duration) -> Result<(), EtcdError> {
-        let mut patience = Patience::new("give the new member its vote", limit);
-        loop {
-            let (members, url) = match self.list().await {
-                Ok(answer) => answer,
-                Err(failures) => {
-                    patience.wait(unreachable_all(failures)).await?;
-                    continue;
-                }
-            };
-            self.learn(&members);
-            let Some(member) = members.iter().find(|member| member.id == id) else {
-                return Err(EtcdError::NoMember {
-                    member: format!("{id:x}"),
-                });
-            };
-            if !member.is_learner {
-                return Ok(());
-            }
-            if !member.has_started() {
-                patience.hold("the new member has not started").await?;
-                continue;
-            }
-            let answer: Result<MemberListResponse, _> =
-                self.ask(&url, MEMBER_PROMOTE, MemberIdRequest { id }).await;
-            match answer {
-                Ok(answer) => {
-                    self.learn(&self::members(answer.members));
-                    return Ok(());
-                }
-                Err(failure) if failure.refusal() == Some(Refusal::NotALearner) => return Ok(()),
-                Err(failure) => patience.judge(failure, &url).await?,
-            }
-        }
-    }
-
-    /// Waits until more than half of the voters are well, and the member with this peer URL among them.
-    ///
-    /// # Errors
-    /// [`EtcdError::TimedOut`] names who is not.
-    pub async fn await_health(
-        &mut self,
-        peer_url: Option<&str>,
-        limit: Duration,
-    ) -> Result<Vec<MemberHealth>, EtcdError> {
-        let mut patience = Patience::new("become healthy", limit);
-        loop {
-            let health = match self.health().await {
-                Ok(health) => health,
-                Err(error) => {
-                    patience.wait(error).await?;
-                    continue;
-                }
-            };
-            let voters: Vec<&MemberHealth> =
-                health.iter().filter(|one| !one.member.is_learner).collect();
-            let well = voters.iter().filter(|one| one.state.is_ok()).count();
-            let own = peer_url.is_none_or(|url| {
-                health
-                    .iter()
-                    .any(|one| one.member.has_peer_url(url) && one.state.is_ok())
-            });
-            if well > voters.len() / 2 && own {
-                return Ok(health);
-            }
-            patience.hold(&ailing(&health)).await?;
-        }
-    }
-
-    /// Removes the member with this peer URL; says whether there was one. Never so that too few would be left: of the
-    /// voters that remain, more than half must answer, and the last one stays.
-    ///
-    /// # Errors
-    /// [`EtcdError::WouldLoseQuorum`] at once; what passes by itself is tried again until the limit.
-    pub async fn remove(&mut self, peer_url: &str, limit: Duration) -> Result<bool, EtcdError> {
-        let mut patience = Patience::new("remove the member", limit);
-        let mut asked = false;
-        loop {
-            let (members, url) = match self.list().await {
-                Ok(answer) => answer,
-                Err(failures) => {
-                    patience.wait(unreachable_all(failures)).await?;
-                    continue;
-                }
-            };
-            self.learn(&members);
-            let Some(member) = members
-                .iter()
-                .find(|member| member.has_peer_url(peer_url))
-                .cloned()
-            else {
-                return Ok(asked);
-            };
-            if !member.is_learner {
-                self.keep_quorum(&member, members).await?;
-            }
-            asked = true;
-            // A member that is asked to remove itself may be gone before it answers.
-            let url = self.other_than(&member, url);
-            let answer: Result<MemberListResponse, _> = self
-                .ask(&url, MEMBER_REMOVE, MemberIdRequest { id: member.id })
-                .await;
-            match answer {
-                Ok(_) => return Ok(true),
-                Err(failure) if failure.refusal() == Some(Refusal::MemberNotFound) => {
-                    return Ok(true);
-                }
-                Err(failure) => patience.judge(failure, &url).await?,
-            }
-        }
-    }
-
-    fn other_than(&self, member: &Member, url: String) -> String {
-        if !member.client_urls.contains(&url) {
-            return url;
-        }
-        let other = self
-            .endpoints
-            .iter()
-            .find(|known| !member.client_urls.contains(known));
-        other.cloned().unwrap_or(url)
-    }
-
-    async fn keep_quorum(&self, leaving: &Member, members: Vec<Member>) -> Result<(), EtcdError> {
-        let staying = members
-            .into_iter()
-            .filter(|one| !one.is_learner && one.id != leaving.id);
-        let health = self.health_of(staying.collect()).await;
-        let healthy = health.iter().filter(|one| one.state.is_ok()).count();
-        let needed = health.len() / 2 + 1;
-        if healthy >= needed {
-            return Ok(());
-        }
-        let dead = health.iter().filter(|one| one.state.is_err());
-        Err(EtcdError::WouldLoseQuorum {
-            name: leaving.display_name(),
-            healthy,
-            needed,
-            dead: dead.map(|one| one.member.display_name()).collect(),
-        })
-    }
 }
 
 fn members(members: Vec<messages::Member>) -> Vec<Member> {
@@ -505,67 +231,5 @@ fn unreachable_all(failures: Vec<(String, CallFailure)>) -> EtcdError {
         .map(|(url, failure)| (url, failure.to_string()));
     EtcdError::Unreachable {
         members: members.collect(),
-    }
-}
-
-fn ailing(health: &[MemberHealth]) -> String {
-    let ailing = health.iter().filter_map(|one| {
-        let reason = one.state.as_ref().err()?;
-        Some(format!("{}: {reason}", one.member.display_name()))
-    });
-    let ailing: Vec<String> = ailing.collect();
-    if ailing.is_empty() {
-        "the new member is not among them".to_owned()
-    } else {
-        ailing.join("; ")
-    }
-}
-
-/// Tries with a limit.
-struct Patience {
-    call: &'static str,
-    limit: Duration,
-    deadline: Instant,
-}
-
-impl Patience {
-    fn new(call: &'static str, limit: Duration) -> Self {
-        Self {
-            call,
-            limit,
-            deadline: Instant::now() + limit,
-        }
-    }
-
-    /// Waits a moment; at the limit the obstacle becomes the error.
-    async fn hold(&mut self, obstacle: &str) -> Result<(), EtcdError> {
-        if Instant::now() >= self.deadline {
-            return Err(EtcdError::TimedOut {
-                call: self.call,
-                limit: self.limit,
-                last: obstacle.to_owned(),
-            });
-        }
-        sleep(PAUSE).await;
-        Ok(())
-    }
-
-    /// Waits a moment; at the limit the error is the answer.
-    async fn wait(&mut self, error: EtcdError) -> Result<(), EtcdError> {
-        if Instant::now() >= self.deadline {
-            return Err(error);
-        }
-        sleep(PAUSE).await;
-        Ok(())
-    }
-
-    /// A refusal that does not pass is the end; anything else may.
-    async fn judge(&mut self, failure: CallFailure, url: &str) -> Result<(), EtcdError> {
-        match failure.refusal() {
-            Some(refusal) if !refusal.passes() && refusal != Refusal::NotEnoughStarted => {
-                Err(failure.into_error(self.call, url))
-            }
-            _ => self.hold(&failure.to_string()).await,
-        }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use muster_identity::CertificateBundle;
+use muster_net::etcd::Departure;
 use muster_net::etcd::testing::{Etcds, authority, certified};
 use muster_net::{EtcdClient, EtcdError};
 
@@ -56,8 +57,10 @@ async fn a_learner_is_taken_in_once_promoted_once_and_removed_once() {
     assert_eq!(health.iter().filter(|one| one.state.is_ok()).count(), 4);
     assert!(health.iter().all(|one| !one.member.is_learner));
 
-    assert!(client.remove(&seat.peer_url, PATIENCE).await.unwrap());
-    assert!(!client.remove(&seat.peer_url, PATIENCE).await.unwrap());
+    let left = client.remove(&seat.peer_url, PATIENCE).await.unwrap();
+    assert_eq!(left, Departure::Removed);
+    let again = client.remove(&seat.peer_url, PATIENCE).await.unwrap();
+    assert_eq!(again, Departure::Gone);
     assert_eq!(client.members().await.unwrap().len(), 3);
     assert_eq!(client.alarms().await.unwrap(), []);
 }
@@ -92,22 +95,17 @@ async fn a_dead_member_is_named_and_no_removal_costs_the_quorum() {
     assert_eq!((name.as_str(), *healthy, *needed), ("b", 1, 2));
     assert_eq!(*named, ["c"]);
 
-    assert!(client.remove(&dead, PATIENCE).await.unwrap());
+    let left = client.remove(&dead, PATIENCE).await.unwrap();
+    assert_eq!(left, Departure::Removed);
     assert_eq!(client.members_within(PATIENCE).await.unwrap().len(), 2);
 }
 
 #[tokio::test]
 async fn the_last_member_stays() {
     let etcds = Etcds::start(&["a"]).await;
-    let error = etcds
-        .client()
-        .remove(&etcds.peer_url("a"), PATIENCE)
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(error, EtcdError::WouldLoseQuorum { healthy: 0, .. }),
-        "{error}"
-    );
+    let mut client = etcds.client();
+    let left = client.remove(&etcds.peer_url("a"), PATIENCE).await.unwrap();
+    assert_eq!(left, Departure::Last);
     assert_eq!(etcds.client().members().await.unwrap().len(), 1);
 }
 

@@ -10,7 +10,8 @@ use muster_kubeadm::Blueprint;
 use muster_kubeadm::blueprint::{CONTROLLER_MANAGER_PORT, Etcd, SCHEDULER_PORT};
 use muster_kubeadm::kubeconfigs::ControlPlaneConf;
 use muster_kubeadm::manifests::{
-    Circumstances, INITIAL_CLUSTER, StaticPod, etcd_pod, manifest, pod, without_proxy_passwords,
+    Circumstances, INITIAL_CLUSTER, StaticPod, etcd_pod, lacks_secrets, manifest, pod,
+    without_secrets,
 };
 use muster_kubeadm::patches::{Patches, Target};
 use muster_kubeadm::pki::leaves;
@@ -40,8 +41,8 @@ impl Plane<'_> {
     pub(super) fn prepare(&self, steps: &mut Steps) {
         const PHASE: Phase = Phase::ControlPlanePrepare;
         let cluster = &self.blueprint.cluster;
-        // The journal needs no passwords of proxies.
-        let mut blueprint = self.blueprint.clone();
+        // The journal needs no environment.
+        let mut blueprint = without_secrets(&self.blueprint);
         blueprint.node.proxies.clear();
         steps.add(
             PHASE,
@@ -133,6 +134,7 @@ impl Plane<'_> {
     ) -> Result<(), PlanError> {
         let pods = ["await-kubelet", "make-manifests-dir"];
         let mut after: Vec<&str> = pods.into();
+        let withheld = without_secrets(&self.blueprint);
         if self.blueprint.cluster.is_stacked() {
             self.join_etcd(steps)?;
             after.push("release-turn");
@@ -145,25 +147,18 @@ impl Plane<'_> {
             let circumstances = Circumstances {
                 external_ca: self.external_ca,
             };
-            let path = component.path();
-            let step = match without_proxy_passwords(&self.blueprint) {
-                None => {
-                    let object = pod(component, &self.blueprint, circumstances);
-                    let content = manifest(&self.patched(component, object)?);
-                    Step::WriteFile {
-                        path,
-                        mode: 0o600,
-                        content,
-                    }
-                }
-                Some(withheld) => {
-                    let object = pod(component, &withheld, circumstances);
-                    steps.keep_pod(component, self.patched(component, object)?);
-                    Step::WriteMade {
-                        path,
-                        mode: 0o600,
-                        secret: SecretName::Manifest(component),
-                    }
+            let object = self.patched(component, pod(component, &withheld, circumstances))?;
+            let (path, mode) = (component.path(), 0o600);
+            let step = if lacks_secrets(&object) {
+                steps.keep_pod(component, object);
+                let secret = SecretName::Manifest(component);
+                Step::WriteMade { path, mode, secret }
+            } else {
+                let content = manifest(&object);
+                Step::WriteFile {
+                    path,
+                    mode,
+                    content,
                 }
             };
             steps.add(
@@ -199,12 +194,26 @@ impl Plane<'_> {
         let seconds = self.request.etcd_seconds;
         let turn = || (TURN.to_owned(), name.clone());
         let (lease, holder) = turn();
-        let before: &[&str] = &["await-kubelet", "conf-admin", "claim-etcd-data"];
-        steps.add(PHASE, "take-turn", before, Step::TakeTurn { lease, holder });
+        // All that was prepared, as an etcd that cannot leave goes on and needs its certificates and data.
+        let prepared = steps.0.iter();
+        let prepared = prepared.filter(|step| step.phase == Phase::ControlPlanePrepare);
+        let mut before: Vec<String> = prepared.map(|step| step.id.clone()).collect();
+        before.push("await-kubelet".to_owned());
+        let before: Vec<&str> = before.iter().map(String::as_str).collect();
+        steps.add(
+            PHASE,
+            "take-turn",
+            &before,
+            Step::TakeTurn { lease, holder },
+        );
         let wait = |peer_url| Step::AwaitEtcd { peer_url, seconds };
         steps.add(PHASE, "await-etcd", &["take-turn"], wait(None));
-        let pod = etcd_pod(&self.blueprint, Some(INITIAL_CLUSTER));
-        let template = manifest(&self.patched(StaticPod::Etcd, pod)?);
+        let pod = etcd_pod(&without_secrets(&self.blueprint), Some(INITIAL_CLUSTER));
+        let pod = self.patched(StaticPod::Etcd, pod)?;
+        let template = manifest(&pod);
+        if lacks_secrets(&pod) {
+            steps.keep_pod(StaticPod::Etcd, pod);
+        }
         steps.add(
             PHASE,
             "add-etcd-learner",

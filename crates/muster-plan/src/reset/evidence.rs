@@ -146,7 +146,7 @@ impl Evidence {
         Some(StackedMember {
             name: flag("name")?,
             peer_url: flag("initial-advertise-peer-urls")?,
-            client_urls: client_urls(
+            client_urls: etcd_client_urls(
                 &flag("advertise-client-urls")?,
                 &flag("initial-cluster").unwrap_or_default(),
             ),
@@ -175,8 +175,10 @@ impl Evidence {
     }
 }
 
-/// The member's own URLs, and those of the others at the port that kubeadm gives to clients.
-fn client_urls(own: &str, initial_cluster: &str) -> Vec<String> {
+/// Where clients reach the members that an etcd was started with: its own URLs (`--advertise-client-urls`), and those of
+/// the others (`--initial-cluster`) at the port that kubeadm gives to clients.
+#[must_use]
+pub fn etcd_client_urls(own: &str, initial_cluster: &str) -> Vec<String> {
     let mut urls: Vec<String> = own.split(',').map(str::to_owned).collect();
     for member in initial_cluster.split(',') {
         let peer = member.split_once('=').map(|(_, url)| url);

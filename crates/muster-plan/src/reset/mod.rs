@@ -6,15 +6,13 @@
 mod evidence;
 mod firewall;
 mod foreign;
-mod quorum;
 mod unjournalled;
 
 use serde::{Deserialize, Serialize};
 
-pub use evidence::Evidence;
+pub use evidence::{Evidence, etcd_client_urls};
 pub use firewall::{chains_removal, is_foreign_table, network_link};
 pub use foreign::{ForeignPlan, ResetWishes, foreign_node, optional_purges};
-pub use quorum::{EtcdVerdict, Voter, may_leave};
 pub use unjournalled::{ResetPlan, reset_without_journal};
 
 /// Something to be removed for good.

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use muster_kubeadm::manifests::{StaticPod, manifest, with_proxies};
+use muster_kubeadm::ClusterBlueprint;
+use muster_kubeadm::manifests::{StaticPod, manifest, with_secrets};
 
 use crate::request::tests::request;
 use crate::{
@@ -234,12 +235,12 @@ fn the_blueprint_in_the_journal_holds_no_password_of_a_proxy() {
         panic!("{prepare:?}")
     };
     let withheld = &pods[&StaticPod::ApiServer];
-    let whole = with_proxies(withheld, &facts.proxies).unwrap();
-    assert!(manifest(&whole).contains("value: http://me:hunter2@proxy:3128\n"));
-    assert_eq!(
-        with_proxies(withheld, &BTreeMap::new()).unwrap_err(),
-        "HTTPS_PROXY"
-    );
+    let cluster = ClusterBlueprint::parse(CONFIGURATION).unwrap();
+    let whole = |proxies| with_secrets(StaticPod::ApiServer, withheld, proxies, &cluster);
+    let text = manifest(&whole(&facts.proxies).unwrap());
+    assert!(text.contains("value: http://me:hunter2@proxy:3128\n"));
+    let lacking = whole(&BTreeMap::new()).unwrap_err().to_string();
+    assert!(lacking.contains("HTTPS_PROXY"), "{lacking}");
     // Without a password the file is the step's own, as before.
     facts
         .proxies
@@ -249,4 +250,54 @@ fn the_blueprint_in_the_journal_holds_no_password_of_a_proxy() {
     assert!(
         matches!(step, Step::WriteFile { content, .. } if content.contains("http://proxy:3128/a@b"))
     );
+}
+
+#[test]
+fn values_of_extra_envs_stand_in_the_files_and_not_in_the_journal() {
+    let configuration = format!(
+        "{CONFIGURATION}apiServer: {{extraEnvs: [{{name: KEY, value: hunter2}}, {{name: FROM, valueFrom: {{fieldRef: {{fieldPath: spec.nodeName}}}}}}]}}\netcd: {{local: {{extraEnvs: [{{name: ETCD_X, value: hunter3}}]}}}}\n"
+    );
+    let plan = planned(&configuration, with_key());
+    let journalled = serde_json::to_string(&plan.definition().unwrap()).unwrap();
+    assert!(!journalled.contains("hunter"), "{journalled}");
+    let step = |id: &str| &plan.steps[place(&plan, id)].step;
+    let Step::PrepareControlPlane { pods, .. } = step("prepare-control-plane") else {
+        panic!("not prepared")
+    };
+    let cluster = ClusterBlueprint::parse(&configuration).unwrap();
+    let none = BTreeMap::new();
+    for (component, line) in [
+        (StaticPod::ApiServer, "value: hunter2\n"),
+        (StaticPod::Etcd, "value: hunter3\n"),
+    ] {
+        let whole = with_secrets(component, &pods[&component], &none, &cluster).unwrap();
+        assert!(manifest(&whole).contains(line), "{component:?}");
+    }
+    let other = ClusterBlueprint::parse(CONFIGURATION).unwrap();
+    let lacking = with_secrets(
+        StaticPod::ApiServer,
+        &pods[&StaticPod::ApiServer],
+        &none,
+        &other,
+    );
+    assert_eq!(
+        lacking.unwrap_err().to_string(),
+        "extraEnvs of kube-apiserver in the cluster's configuration lacks KEY, which it had when the join began"
+    );
+    // A component without such values is the step's own, as it stands.
+    assert!(matches!(step("pod-kube-scheduler"), Step::WriteFile { .. }));
+}
+
+#[test]
+fn what_etcd_runs_with_goes_only_after_its_member() {
+    let plan = planned(CONFIGURATION, with_key());
+    let turn = &plan.steps[place(&plan, "take-turn")];
+    for id in [
+        "certificate-etcd-peer",
+        "share-etcd-ca.crt",
+        "claim-etcd-data",
+        "await-kubelet",
+    ] {
+        assert!(turn.after.iter().any(|after| after == id), "{id}");
+    }
 }
