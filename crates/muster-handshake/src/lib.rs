@@ -13,8 +13,9 @@ pub mod renewal;
 pub mod wire;
 
 pub use bootstrap::{
-    CertificateWish, ClusterConfig, ClusterText, Enrolled, Enrolment, ExistingNode, Issued, Survey,
-    Surveyed, TlsBootstrap, TlsBootstrapRequest, csr_name,
+    CertificateWish, ClusterConfig, ClusterText, Enrolled, Enrolment, ExistingNode, Issued,
+    ProfileNameError, ProfileSearch, ProfileWish, Survey, Surveyed, TlsBootstrap,
+    TlsBootstrapRequest, WorkerProfile, csr_name,
 };
 pub use discovery::{
     Anchors, ChainFault, ClusterInfo, Discovery, DiscoveryRequest, EndpointChoice, ExpiredTokens,

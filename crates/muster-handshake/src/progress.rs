@@ -91,6 +91,32 @@ pub enum Progress {
         /// It could be looked up whether a Ready node has our name.
         node_name_checked: bool,
     },
+    /// The worker profile of a k0s cluster was read: the kubelet is configured by it.
+    WorkerProfileRead {
+        /// The profile.
+        profile: String,
+        /// The ConfigMap in kube-system that it stands in.
+        config_map: String,
+        /// It is that of a neighbouring minor version of Kubernetes.
+        of_neighbour: bool,
+    },
+    /// The cluster has no worker profile of that name, or does not show it: it is joined without.
+    WorkerProfileMissing {
+        /// The profile.
+        profile: String,
+        /// The ConfigMaps in kube-system that were asked for.
+        tried: Vec<String>,
+    },
+    /// The cluster wants a load balancer for its API servers on every node. None is started here.
+    NodeLocalLoadBalancing {
+        /// Its kind, in the words of k0s.
+        kind: String,
+    },
+    /// The cluster reaches its kubelets through konnectivity.
+    Konnectivity {
+        /// The port of the control plane that agents connect to, when it is told.
+        port: Option<u16>,
+    },
     /// The certificate signing request is in the cluster.
     CsrCreated {
         /// Name of the CertificateSigningRequest.

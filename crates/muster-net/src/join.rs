@@ -17,8 +17,8 @@ use muster_handshake::discovery::{DiscoveryEffect, DiscoveryEvent};
 use muster_handshake::wire::{Answer, Request, Response};
 use muster_handshake::{
     Anchors, CertificateWish, ChainFault, Discovery, DiscoveryRequest, Enrolled, Enrolment,
-    ErrorKind, ExistingNode, HandshakeError, Issued, Progress, Survey, Surveyed, TlsBootstrap,
-    TlsBootstrapRequest, Trust, Vouching,
+    ErrorKind, ExistingNode, HandshakeError, Issued, ProfileSearch, ProfileWish, Progress, Survey,
+    Surveyed, TlsBootstrap, TlsBootstrapRequest, Trust, Vouching, WorkerProfile,
 };
 use muster_identity::{Certificate, CertificateBundle, Endpoint, Host, NodeName};
 use rustls_pki_types::{CertificateDer, ServerName};
@@ -430,6 +430,21 @@ pub async fn enrol(
         .map(|issued| *issued)
 }
 
+/// Looks for a worker profile of k0s, with whatever identity the client has. `version` is the API server's.
+///
+/// # Errors
+/// [`HandshakeError`]; `worker-profile-missing` when it was asked for by name and is not there.
+pub async fn worker_profile(
+    client: &ApiClient,
+    wish: ProfileWish,
+    version: Option<&str>,
+    deadline: Timestamp,
+    tell: Tell<'_>,
+) -> Result<Option<WorkerProfile>, HandshakeError> {
+    let (machine, effects) = ProfileSearch::start(wish, version, deadline);
+    run(client, machine, effects, tell).await
+}
+
 /// What the machines of TLS bootstrap have in common.
 trait Machine<T> {
     fn on(&mut self, event: Event, now: Timestamp) -> Vec<Effect<T>>;
@@ -448,6 +463,16 @@ impl Machine<Box<Enrolled>> for TlsBootstrap {
 
 impl Machine<Box<Surveyed>> for Survey {
     fn on(&mut self, event: Event, now: Timestamp) -> Vec<Effect<Box<Surveyed>>> {
+        Self::on(self, event, now)
+    }
+
+    fn deadline(&self) -> Option<Timestamp> {
+        Self::deadline(self)
+    }
+}
+
+impl Machine<Option<WorkerProfile>> for ProfileSearch {
+    fn on(&mut self, event: Event, now: Timestamp) -> Vec<Effect<Option<WorkerProfile>>> {
         Self::on(self, event, now)
     }
 

@@ -27,6 +27,7 @@ pub use error::{ApiError, StatusError};
 pub use etcd::{EtcdClient, EtcdError};
 pub use join::{
     Discovered, Tell, bootstrap, discover, discover_as, discover_within, enrol, survey,
+    worker_profile,
 };
 pub use kubeconfig::{ClientConfigError, client_from_file, client_from_kubeconfig};
 pub use public::SYSTEM_BUNDLES;

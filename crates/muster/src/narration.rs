@@ -140,6 +140,32 @@ fn handshake(progress: &Progress) -> Option<String> {
             kubelet_config: false,
             ..
         } => "it shows no kubelet-config: joining in generic mode".to_owned(),
+        Progress::WorkerProfileRead {
+            profile,
+            config_map,
+            of_neighbour,
+        } => {
+            let mut text = format!("worker profile {profile} of k0s ({config_map})");
+            if *of_neighbour {
+                text.push_str(
+                    ": that of a neighbouring version, as there is none for the API server's own",
+                );
+            }
+            text
+        }
+        Progress::WorkerProfileMissing { profile, .. } => {
+            format!("it shows no worker profile {profile} of k0s: joining without")
+        }
+        Progress::NodeLocalLoadBalancing { kind } => format!(
+            "it wants a load balancer ({kind}) on every node, which is not started here: the kubelet goes to one address, \
+             and konnectivity agents that expect it on localhost will not connect (no logs and exec)"
+        ),
+        Progress::Konnectivity { port } => {
+            let port = port.map_or_else(String::new, |port| format!(" {port}"));
+            format!(
+                "it reaches kubelets through konnectivity: pods of this node must reach port{port} of the control plane"
+            )
+        }
         Progress::SignatureAwaited { token_id } => {
             format!("waiting for cluster-info to be signed for token {token_id}")
         }

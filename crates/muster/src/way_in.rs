@@ -7,8 +7,10 @@ use crate::exit::Failure;
 use crate::handshake_failure;
 use jiff::SignedDuration;
 use muster_fleet::{Credential, Way};
-use muster_handshake::{EndpointChoice, HandshakeError, Trusting};
-use muster_identity::{BootstrapToken, CaPin, CertificateBundle, Endpoint, Secret};
+use muster_handshake::{EndpointChoice, HandshakeError, ProfileWish, Trusting};
+use muster_identity::{
+    BootstrapToken, CaPin, CertificateBundle, Endpoint, JoinRole, K0sToken, Secret, TokenKind,
+};
 use muster_net::{Identity, Introduction};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -47,6 +49,10 @@ pub(crate) struct WayIn {
     pub(crate) patience: SignedDuration,
     /// How long a certificate is waited for.
     pub(crate) approval_limit: SignedDuration,
+    /// The worker profile of k0s that was asked for.
+    pub(crate) profile: Option<String>,
+    /// What the machine is to be.
+    pub(crate) role: Option<JoinRole>,
 }
 
 impl WayIn {
@@ -55,6 +61,22 @@ impl WayIn {
     /// # Errors
     /// Whatever is missing, contradictory or malformed.
     pub(crate) async fn resolve(self) -> Result<Credential, Failure> {
+        if let Some(text) = self
+            .token
+            .as_ref()
+            .filter(|text| is_no_bootstrap_token(text))
+        {
+            let decoded = K0sToken::decode(text.expose().as_bytes());
+            let decoded = decoded.map_err(|error| handshake_failure(&error.into()))?;
+            return self.by_join_token(&decoded);
+        }
+        if self.profile.is_some() {
+            return Err(
+                Failure::usage("--profile goes with a join token of k0s only").cure(
+                    "give one with --token-file FILE or in $K0S_TOKEN, or leave out --profile",
+                ),
+            );
+        }
         let token = self.token.as_ref().map(read_token).transpose()?;
         let own = |token: &Option<Secret<String>>| token.as_ref().map(read_token).transpose();
         let discovery_token = own(&self.discovery_token)?.or_else(|| token.clone());
@@ -95,6 +117,65 @@ impl WayIn {
             .cure("give a token for the certificate with --tls-bootstrap-token TOKEN"));
         }
         Ok(credential)
+    }
+
+    /// A join token of k0s names everything: the server, whom to trust there, and the credential.
+    fn by_join_token(self, token: &K0sToken) -> Result<Credential, Failure> {
+        let wanted = self.role.unwrap_or(JoinRole::Worker);
+        if token.role() != wanted {
+            let error = HandshakeError::TokenRoleMismatch {
+                of: token.role(),
+                wanted,
+            };
+            return Err(handshake_failure(&error));
+        }
+        if wanted == JoinRole::Controller {
+            return Err(
+                Failure::usage("a controller of k0s is joined by k0s itself").cure(
+                    "on that machine: k0s install controller --token-file FILE, then k0s start",
+                ),
+            );
+        }
+        self.says_nothing_twice()?;
+        let profile = match &self.profile {
+            Some(name) => ProfileWish::named(name)
+                .map_err(|error| Failure::usage("--profile cannot be used").because(&error))?,
+            None => ProfileWish::default(),
+        };
+        let mut credential = Credential::k0s(token, profile);
+        let endpoint = self.endpoint.as_deref().map(read_endpoint).transpose()?;
+        if let (Some(endpoint), Way::Introduction(introduction)) = (endpoint, &mut credential.way) {
+            introduction.endpoint = endpoint;
+        }
+        credential.choice = self.choice;
+        credential.patience = self.patience;
+        credential.approval_limit = self.approval_limit;
+        Ok(credential)
+    }
+
+    /// Beside a join token nothing else may say whom to trust and how to get in.
+    fn says_nothing_twice(&self) -> Result<(), Failure> {
+        let beside = [
+            ("--discovery-file", self.discovery_file.is_some()),
+            ("--discovery-token", self.discovery_token.is_some()),
+            ("--tls-bootstrap-token", self.tls_bootstrap_token.is_some()),
+            ("--discovery-token-ca-cert-hash", !self.pins.is_empty()),
+            (
+                "--discovery-token-unsafe-skip-ca-verification",
+                self.unsafe_skip_ca_verification,
+            ),
+            (
+                "--certificate-authority",
+                self.certificate_authority.is_some(),
+            ),
+        ];
+        match beside.iter().find(|(_, given)| *given) {
+            None => Ok(()),
+            Some((flag, _)) => Err(Failure::usage(format!(
+                "a join token of k0s says itself whom to trust and how to get in, so {flag} cannot stand beside it"
+            ))
+            .cure(format!("leave out {flag}, or the join token"))),
+        }
     }
 
     fn by_token(
@@ -170,6 +251,16 @@ fn at(mut introduction: Introduction, endpoint: Option<Endpoint>) -> Introductio
 fn read_endpoint(text: &str) -> Result<Endpoint, Failure> {
     Endpoint::parse_with_default_port(text, API_PORT)
         .map_err(|error| Failure::usage("the endpoint cannot be used").because(&error))
+}
+
+/// Whether a text is to be read as a join token: it looks like another credential, or is far too long for the short one.
+fn is_no_bootstrap_token(text: &Secret<String>) -> bool {
+    const MUCH_TOO_LONG: usize = 64;
+    let text = text.expose().trim();
+    match TokenKind::of(text.as_bytes()) {
+        Some(kind) => kind != TokenKind::Bootstrap,
+        None => text.len() > MUCH_TOO_LONG,
+    }
 }
 
 fn read_token(text: &Secret<String>) -> Result<BootstrapToken, Failure> {

@@ -3,13 +3,15 @@
 //! One connection serves from discovery to the certificate. Afterwards the node's own identity is used, or that of an
 //! administrator's kubeconfig where one was given.
 
+mod about;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use muster_handshake::{ExistingNode, HandshakeError, client_wish};
+use muster_handshake::{ExistingNode, HandshakeError, Progress, client_wish};
 use muster_identity::{CertificateBundle, Endpoint, Host, NodeName, PrivateKey, Secret};
 use muster_kubeadm::shared_certs::SECRET_PATH as SHARED_CERTS_PATH;
 use muster_net::request::{MERGE_PATCH, STRATEGIC_MERGE_PATCH};
@@ -19,6 +21,7 @@ use muster_plan::{ClusterAnswers, Wait};
 use parking_lot::Mutex;
 use serde_json::Value;
 
+use self::about::about;
 use super::{
     Certified, Cluster, Credential, Deletion, Marks, NodeCredentials, NodeSight, Tell, Way,
 };
@@ -194,23 +197,29 @@ impl Cluster for ApiCluster {
         let found = muster_net::discover_as(request, identity, limits, &mut hear).await?;
         let client = found.client;
         let deadline = after(SURVEY_LIMIT);
-        // The version is for a warning only: no answer to it stops a join.
-        let version = async { client.get::<Value>("/version").await.ok() };
-        let survey = muster_net::survey(&client, node.clone(), existing, deadline, &mut hear);
-        let (surveyed, version) = tokio::join!(survey, version);
-        let surveyed = surveyed?;
+        let about = about(&client, credential.worker_profile.clone(), deadline, tell);
+        let mut unless_of_k0s = |progress| {
+            // That of a worker profile is told instead.
+            let of_kubeadm = matches!(progress, Progress::ClusterConfigRead { .. });
+            if credential.worker_profile.is_none() || !of_kubeadm {
+                tell(progress);
+            }
+        };
+        let survey = muster_net::survey(
+            &client,
+            node.clone(),
+            existing,
+            deadline,
+            &mut unless_of_k0s,
+        );
+        let (surveyed, about) = tokio::join!(survey, about);
+        let (surveyed, about) = (surveyed?, about?);
         *self.introduced.lock() = Some(client);
-        let version = version
-            .as_ref()
-            .and_then(|v| v.get("gitVersion"))
-            .and_then(Value::as_str);
+        let of_kubeadm = surveyed.config.kubelet_configuration.text();
+        let of_k0s = about.profile.and_then(|found| found.kubelet_configuration);
         Ok(ClusterAnswers {
-            kubelet_config: surveyed
-                .config
-                .kubelet_configuration
-                .text()
-                .map(str::to_owned),
-            version: version.map(str::to_owned),
+            kubelet_config: of_k0s.or_else(|| of_kubeadm.map(str::to_owned)),
+            version: about.version,
             cluster_configuration: surveyed
                 .config
                 .cluster_configuration

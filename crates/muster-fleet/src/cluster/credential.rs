@@ -5,8 +5,8 @@
 use std::fmt;
 
 use jiff::SignedDuration;
-use muster_handshake::{DiscoveryRequest, EndpointChoice, Trusting, Vouching};
-use muster_identity::{BootstrapToken, Endpoint, NodeName, Secret};
+use muster_handshake::{DiscoveryRequest, EndpointChoice, ProfileWish, Trusting, Vouching};
+use muster_identity::{BootstrapToken, Endpoint, K0sToken, NodeName, Secret};
 use muster_net::{Identity, Introduction};
 
 /// Common names of nodes begin with it (`k8s.io/apiserver`, system:node).
@@ -27,6 +27,8 @@ pub struct Credential {
     pub patience: SignedDuration,
     /// How long an undecided certificate request is waited for.
     pub approval_limit: SignedDuration,
+    /// The worker profile of k0s that configures the kubelet, where the cluster is one of k0s.
+    pub worker_profile: Option<ProfileWish>,
 }
 
 /// How a cluster is found and believed.
@@ -62,6 +64,21 @@ impl Credential {
         Self::by(Way::Introduction(Box::new(introduction)))
     }
 
+    /// A join token of k0s: it says where the cluster is and whom to trust there, so that nothing is discovered. The
+    /// kubelet is configured by a worker profile.
+    #[must_use]
+    pub fn k0s(token: &K0sToken, profile: ProfileWish) -> Self {
+        let mut credential = Self::introduction(Introduction {
+            source: "the join token".to_owned(),
+            endpoint: token.server().clone(),
+            server_name: None,
+            ca: Some(token.ca().clone()),
+            identity: Identity::Bearer(token.token().to_text()),
+        });
+        credential.worker_profile = Some(profile);
+        credential
+    }
+
     const fn by(way: Way) -> Self {
         Self {
             way,
@@ -69,6 +86,7 @@ impl Credential {
             choice: EndpointChoice::TypedOrAdvertised,
             patience: SignedDuration::ZERO,
             approval_limit: SignedDuration::from_mins(5),
+            worker_profile: None,
         }
     }
 

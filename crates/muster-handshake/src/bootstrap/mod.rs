@@ -9,6 +9,7 @@ mod certificate;
 mod cluster;
 mod enrolment;
 mod joiner;
+mod profile;
 mod survey;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ pub use certificate::check_certificate;
 pub use cluster::{CsrCondition, Decision, ReceivedRequest, RequestFault, put_certificate};
 pub use enrolment::Enrolment;
 pub use joiner::{Enrolled, TlsBootstrap, TlsBootstrapRequest};
+pub use profile::{ProfileNameError, ProfileSearch, ProfileWish, WorkerProfile};
 pub use survey::{ClusterConfig, ClusterText, ExistingNode, Survey, Surveyed};
 pub use wish::{CertificateWish, csr_name};
 
@@ -42,6 +44,8 @@ pub enum Call {
     KubeletConfig,
     /// GET of the Node of our name.
     Node,
+    /// GET of a ConfigMap with a worker profile of k0s.
+    WorkerProfile,
     /// POST of the CertificateSigningRequest.
     CreateCsr,
     /// GET of the CertificateSigningRequest.

@@ -149,7 +149,7 @@ impl Survey {
                 self.kubelet = Some(config_text(answer?, "kubelet", "kubelet-config")?);
             }
             Call::Node => self.found = Some(self.node_read(answer?)?),
-            Call::CreateCsr | Call::ReadCsr => {}
+            Call::WorkerProfile | Call::CreateCsr | Call::ReadCsr => {}
         }
         Ok(())
     }
@@ -205,7 +205,7 @@ impl Survey {
     }
 }
 
-fn too_late() -> HandshakeError {
+pub(super) fn too_late() -> HandshakeError {
     HandshakeError::ServerError {
         what: "show its configuration".to_owned(),
         status: StatusCode::REQUEST_TIMEOUT.as_u16(),

@@ -11,10 +11,10 @@ mod text;
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
-use muster_identity::{CaPin, PinError, TokenError};
+use muster_identity::{CaPin, JoinRole, K0sTokenError, PinError, TokenError, TokenKind};
 
 pub use remedy::approve_cure;
-use text::{closed, pins, seconds, skew_text, unknown_token, waiting_for};
+use text::{closed, looked_for, pins, seconds, skew_text, unknown_token, waiting_for};
 
 /// Whether trying the same thing again can succeed without anybody changing anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -70,6 +70,12 @@ kinds! {
     SignatureInvalid = "signature-invalid", 15, Terminal;
     /// The discovery file or kubeconfig cannot be fetched, read or used.
     DiscoveryFileUnusable = "discovery-file-unusable", 16, Terminal;
+    /// A join token of k0s cannot be decoded.
+    JoinTokenUnusable = "join-token-unusable", 17, Terminal;
+    /// The token is for the other role: a controller's for a worker, or a worker's for a controller.
+    TokenRoleMismatch = "token-role-mismatch", 18, Terminal;
+    /// The text is a credential of another kind than can be used here.
+    TokenKindMismatch = "token-kind-mismatch", 19, Terminal;
     /// The host name has no address.
     HostUnresolvable = "host-unresolvable", 20, Terminal;
     /// No route leads to the host.
@@ -108,6 +114,8 @@ kinds! {
     CsrFailed = "csr-failed", 44, Terminal;
     /// Nobody decided on the certificate signing request before the deadline.
     CsrPending = "csr-pending", 45, Transient;
+    /// The cluster has no worker profile of the name that was asked for.
+    WorkerProfileMissing = "worker-profile-missing", 46, Terminal;
     /// The server answered with an error of its own.
     ServerError = "server-error", 50, Transient;
 }
@@ -180,6 +188,26 @@ pub enum HandshakeError {
         file: String,
         /// What is wrong with it; never a value of it.
         reason: String,
+    },
+    /// The join token is broken: copy it again, or make a new one.
+    #[error("{reason}")]
+    JoinTokenUnusable {
+        /// At which layer it went wrong; never the token itself.
+        reason: String,
+    },
+    /// The token lets in the other role: ask for one of the role that this machine is to have.
+    #[error("this is a join token for a {of}, and this machine is to be a {wanted}")]
+    TokenRoleMismatch {
+        /// Whom the token lets in.
+        of: JoinRole,
+        /// What this machine is to be.
+        wanted: JoinRole,
+    },
+    /// The credential is of another kind: use it as what it is.
+    #[error("this is {found}, which lets no machine in here")]
+    TokenKindMismatch {
+        /// What it is.
+        found: TokenKind,
     },
     /// Name resolution failed: check the name and the resolver.
     #[error("the host name {host} cannot be resolved: {reason}")]
@@ -348,6 +376,14 @@ pub enum HandshakeError {
         /// It was approved, but nobody signed it.
         approved: bool,
     },
+    /// The cluster was asked for a worker profile by name and has none.
+    #[error("the cluster has no worker profile {profile}{}", looked_for(tried))]
+    WorkerProfileMissing {
+        /// The profile.
+        profile: String,
+        /// The ConfigMaps in kube-system that were asked for; none when the cluster's version is unknown.
+        tried: Vec<String>,
+    },
     /// The server answered with an error: look into its log, or try again later.
     #[error("the server could not {what}: {status} {reason}: {message}")]
     ServerError {
@@ -373,6 +409,10 @@ impl HandshakeError {
             Self::PinMismatch { .. } => ErrorKind::PinMismatch,
             Self::SignatureInvalid { .. } => ErrorKind::SignatureInvalid,
             Self::DiscoveryFileUnusable { .. } => ErrorKind::DiscoveryFileUnusable,
+            Self::JoinTokenUnusable { .. } => ErrorKind::JoinTokenUnusable,
+            Self::TokenRoleMismatch { .. } => ErrorKind::TokenRoleMismatch,
+            Self::TokenKindMismatch { .. } => ErrorKind::TokenKindMismatch,
+            Self::WorkerProfileMissing { .. } => ErrorKind::WorkerProfileMissing,
             Self::ProxyFailed { .. } => ErrorKind::ProxyFailed,
             Self::DiscoveryClosed { .. } => ErrorKind::DiscoveryClosed,
             Self::HostUnresolvable { .. } => ErrorKind::HostUnresolvable,
@@ -423,6 +463,24 @@ impl From<TokenError> for HandshakeError {
     fn from(error: TokenError) -> Self {
         Self::TokenMalformed {
             reason: error.to_string(),
+        }
+    }
+}
+
+impl From<K0sTokenError> for HandshakeError {
+    fn from(error: K0sTokenError) -> Self {
+        match error {
+            K0sTokenError::OtherKind(found) => Self::TokenKindMismatch { found },
+            error => {
+                // The causes are short and hold no value of the token.
+                let mut reason = error.to_string();
+                let mut cause = std::error::Error::source(&error);
+                while let Some(error) = cause {
+                    reason = format!("{reason}: {error}");
+                    cause = error.source();
+                }
+                Self::JoinTokenUnusable { reason }
+            }
         }
     }
 }

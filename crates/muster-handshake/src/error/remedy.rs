@@ -3,6 +3,8 @@
 //! Kept apart from what happened, so that a reader of the reference page and a tired person on a
 //! terminal read the same sentences. Knows no flag but those of the command line's contract.
 
+use muster_identity::TokenKind;
+
 use super::HandshakeError;
 
 impl HandshakeError {
@@ -23,6 +25,16 @@ impl HandshakeError {
             }
             Self::SignatureInvalid { .. } => {
                 "Check the part of the token after the dot; if it is right, somebody changed cluster-info on the way.".into()
+            }
+            Self::JoinTokenUnusable { .. } => {
+                "Copy the token again, whole (`base64 -d | gunzip` must show a kubeconfig), or make a new one: `k0s token create`, `muster token create --format k0s`.".into()
+            }
+            Self::TokenRoleMismatch { wanted, .. } => {
+                format!("Make one of the right role: `k0s token create --role {wanted}`, `muster token create --format k0s --role {wanted}`.")
+            }
+            Self::TokenKindMismatch { found } => kind_remedy(*found),
+            Self::WorkerProfileMissing { .. } => {
+                "See which there are: `kubectl -n kube-system get configmaps -l k0s.k0sproject.io/worker-profile`; or leave out --profile.".into()
             }
             Self::HostUnresolvable { .. } => {
                 "Check the spelling and this machine's resolver, or give the address instead of the name.".into()
@@ -87,6 +99,18 @@ impl HandshakeError {
 /// The command that lets a pending request go on.
 pub fn approve_cure(csr_name: &str) -> String {
     format!("Approve it on the control plane: `kubectl certificate approve {csr_name}`.")
+}
+
+fn kind_remedy(found: TokenKind) -> String {
+    match found {
+        TokenKind::Bootstrap => "Give it with --token, and the API server and a pin beside it.".into(),
+        TokenKind::K0s => "Give it to `muster join --token-file FILE`.".into(),
+        TokenKind::K3s => {
+            "A K3s server lets in agents of K3s only: `k3s agent --server URL --token-file FILE`. `muster token inspect` shows what is in it.".into()
+        }
+        TokenKind::Kubeconfig => "Give it with --discovery-file FILE.".into(),
+        TokenKind::Jwt => "Give a kubeconfig that holds it, with --discovery-file FILE.".into(),
+    }
 }
 
 fn name_remedy(names: &[String], advertised: Option<&str>) -> String {

@@ -90,3 +90,15 @@ pub(super) fn skew_text(
 pub(super) fn second(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
+
+/// Where it was looked for, as the end of a sentence.
+pub(super) fn looked_for(config_maps: &[String]) -> String {
+    if config_maps.is_empty() {
+        ": it does not tell its version".to_owned()
+    } else {
+        format!(
+            ", or does not show it (ConfigMaps {} in kube-system)",
+            config_maps.join(", ")
+        )
+    }
+}

@@ -13,6 +13,8 @@ pub(crate) enum Wait {
     Registered,
     /// The Node is Ready
     Ready,
+    /// The Node is Ready and the kubelet has its serving certificate, where it asks the cluster for one
+    Serving,
     /// Nothing beyond the started kubelet
     None,
 }
@@ -46,7 +48,7 @@ const COURSE: &str = "How it goes";
 
 /// What a JoinConfiguration says, so that no flag says it beside one; and what only a join by flags knows. Secrets that
 /// may stand in the environment are looked at where the file is read.
-const SAID_BY_FILE: [&str; 25] = [
+const SAID_BY_FILE: [&str; 26] = [
     "endpoint",
     "token_file",
     "discovery_token",
@@ -56,6 +58,7 @@ const SAID_BY_FILE: [&str; 25] = [
     "discovery_file",
     "certificate_authority",
     "kubeconfig",
+    "profile",
     "prefer_endpoint",
     "discovery_timeout",
     "node_ip",
@@ -98,10 +101,11 @@ pub(crate) struct Join {
 /// What lets a machine in.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct CredentialFlags {
-    /// The bootstrap token, `id.secret`, for discovery and for the certificate; `-` reads it from standard input
+    /// The bootstrap token, `id.secret`, for discovery and for the certificate, or a join token of k0s (also in
+    /// $K0S_TOKEN); `-` reads it from standard input
     #[arg(long, env = "MUSTER_TOKEN", hide_env_values = true, value_name = "TOKEN", help_heading = FINDING)]
     pub(crate) token: Option<String>,
-    /// A file whose first line is the token
+    /// A file with the token; a join token of k0s may be folded
     #[arg(long, value_name = "FILE", conflicts_with = "token", help_heading = FINDING)]
     pub(crate) token_file: Option<PathBuf>,
     /// The token for discovery alone
@@ -136,6 +140,9 @@ pub(crate) struct CredentialFlags {
         help_heading = FINDING
     )]
     pub(crate) kubeconfig: Option<PathBuf>,
+    /// The worker profile of k0s that configures the kubelet; only with a join token of k0s
+    #[arg(long, value_name = "NAME", help_heading = FINDING)]
+    pub(crate) profile: Option<String>,
     /// Which address is used when the cluster advertises another one than was typed
     #[arg(long, value_enum, default_value_t, help_heading = FINDING)]
     pub(crate) prefer_endpoint: Prefer,

@@ -2,7 +2,7 @@
 
 use crate::args::join::{Join, KubeletChoice, KubeletFlags, Prefer, Wait};
 use crate::args::kubelet::Runtime;
-use crate::commands::join_config;
+use crate::commands::{join_config, join_token, serving};
 use crate::exit::Failure;
 use crate::kubeadm::join::patiently;
 use crate::narration;
@@ -14,7 +14,7 @@ use jiff::SignedDuration;
 use muster_fleet::{Credential, Event, EventSink, JoinError, JoinOptions, Joined};
 use muster_handshake::EndpointChoice;
 use muster_host::{Host, LocalHost};
-use muster_identity::{GoDuration, NodeName, Secret};
+use muster_identity::{GoDuration, JoinRole, NodeName, Secret};
 use muster_kubeadm::patches::Patches;
 use muster_plan::paths::Root;
 use muster_plan::{
@@ -48,6 +48,11 @@ pub(crate) async fn run(join: Join, printer: Printer) -> Result<(), Failure> {
     };
     ticker.end();
     let joined = joined.map_err(|error| join_failure(&error))?;
+    if !options.dry_run {
+        let waits = join.course.wait == Wait::Serving;
+        let seconds = options.request.wait_seconds;
+        serving::await_certificate(root, waits.then_some(seconds), &options, printer).await?;
+    }
     if printer.output() == Output::Text && (joined.already || !options.dry_run) {
         printer.text(closing_words(&joined, root));
     }
@@ -85,7 +90,7 @@ async fn options(join: &Join) -> Result<JoinOptions, Failure> {
         runtime: runtime(&join.kubelet),
         wait: match course.wait {
             Wait::Registered => muster_plan::Wait::Registered,
-            Wait::Ready => muster_plan::Wait::Ready,
+            Wait::Ready | Wait::Serving => muster_plan::Wait::Ready,
             Wait::None => muster_plan::Wait::None,
         },
         wait_seconds: seconds,
@@ -119,20 +124,17 @@ async fn options(join: &Join) -> Result<JoinOptions, Failure> {
 
 fn way_in(join: &Join, approval_seconds: u32) -> Result<WayIn, Failure> {
     let flags = &join.credential;
-    let token = match (&flags.token, &flags.token_file) {
-        (Some(text), _) if text == "-" => Some(crate::entropy::line_of_standard_input()?),
-        (Some(text), _) => Some(text.clone()),
-        (None, Some(path)) => Some(crate::entropy::first_line_of(path)?),
-        (None, None) => None,
-    };
     let admin_conf = join.plane.admin_conf(&join.course.root);
     let kubeconfig = flags.kubeconfig.clone().or(admin_conf);
     // An administrator's kubeconfig needs no token, also when one happens to be in the environment.
-    let token = token.filter(|_| kubeconfig.is_none());
+    let token = match kubeconfig {
+        Some(_) => None,
+        None => join_token::text(flags)?,
+    };
     let patience = seconds("--discovery-timeout", &flags.discovery_timeout)?;
     Ok(WayIn {
         endpoint: join.endpoint.clone(),
-        token: token.map(Secret::new),
+        token,
         discovery_token: flags.discovery_token.clone().map(Secret::new),
         tls_bootstrap_token: flags.tls_bootstrap_token.clone().map(Secret::new),
         pins: flags.pins.clone(),
@@ -146,6 +148,12 @@ fn way_in(join: &Join, approval_seconds: u32) -> Result<WayIn, Failure> {
         },
         patience: SignedDuration::from_secs(i64::from(patience)),
         approval_limit: SignedDuration::from_secs(i64::from(approval_seconds)),
+        profile: join_token::profile(join)?,
+        role: Some(if join.plane.control_plane {
+            JoinRole::Controller
+        } else {
+            JoinRole::Worker
+        }),
     })
 }
 

@@ -47,7 +47,7 @@ pub(crate) async fn options(
         hollow: join.kubelet.runtime == crate::args::kubelet::Runtime::Hollow,
         wait: match join.course.wait {
             Wait::Registered => muster_plan::Wait::Registered,
-            Wait::Ready => muster_plan::Wait::Ready,
+            Wait::Ready | Wait::Serving => muster_plan::Wait::Ready,
             Wait::None => muster_plan::Wait::None,
         },
         patient: true,
