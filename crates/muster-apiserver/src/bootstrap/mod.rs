@@ -8,6 +8,7 @@ mod objects;
 mod pki;
 mod policy;
 mod upkeep;
+mod worker_profiles;
 mod write;
 
 pub use self::{

@@ -10,7 +10,7 @@ use muster_identity::{CertificateBundle, Endpoint, Kubeconfig};
 use muster_machinery::KUBERNETES_VERSION;
 use serde_json::{Value, json};
 
-use super::policy;
+use super::{policy, worker_profiles};
 use crate::authn::front_proxy;
 
 /// What the objects are made from.
@@ -48,6 +48,7 @@ pub fn default_objects(settings: &BootstrapSettings) -> Vec<Value> {
     objects.extend(priority_classes());
     objects.extend(own_service(settings));
     objects.push(service_cidr(settings));
+    objects.extend(worker_profiles::objects(settings));
     objects.extend([
         cluster_info(settings),
         kubeadm_config(settings),
@@ -190,7 +191,7 @@ fn endpoint_slice(advertised: &[&SocketAddr], family: &str, primary: bool) -> Va
     })
 }
 
-fn config_map(namespace: &str, name: &str, data: &Value) -> Value {
+pub(super) fn config_map(namespace: &str, name: &str, data: &Value) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",

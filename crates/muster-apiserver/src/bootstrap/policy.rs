@@ -22,6 +22,7 @@ const AGGREGATE_PREFIX: &str = "rbac.authorization.k8s.io/aggregate-to-";
 struct Policy {
     kubernetes: Part,
     kubeadm: Part,
+    k0s: Part,
 }
 
 #[derive(Deserialize)]
@@ -70,6 +71,8 @@ pub(super) fn objects() -> Vec<Value> {
     let mut objects = Vec::new();
     POLICY.kubernetes.write_to(&mut objects, Origin::Kubernetes);
     POLICY.kubeadm.write_to(&mut objects, Origin::Kubeadm);
+    // Unmarked as well: whoever does not want them may take them away.
+    POLICY.k0s.write_to(&mut objects, Origin::Kubeadm);
     objects
 }
 

@@ -8,6 +8,7 @@ use muster_machinery::meta::{self, at};
 use serde_json::Value;
 
 use super::policy::AUTO_UPDATE;
+use super::worker_profiles::is_worker_profile;
 use crate::authz::{PolicyRule, missing_rules};
 
 /// The stored object as it should be now; equal to `stored` when nothing is to be done.
@@ -31,6 +32,9 @@ pub fn brought_up_to_date(stored: &Value, wanted: &Value) -> Value {
         }
         ("ConfigMap", "kube-public", "cluster-info") => {
             take(&mut object, wanted, &["data", "kubeconfig"]);
+        }
+        ("ConfigMap", "kube-system", name) if is_worker_profile(name) => {
+            take(&mut object, wanted, &["data", "apiServerAddresses"]);
         }
         ("ConfigMap", "kube-system", "extension-apiserver-authentication") => {
             let keys = meta::at(wanted, &["data"]).and_then(Value::as_object);

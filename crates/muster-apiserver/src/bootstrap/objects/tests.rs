@@ -128,3 +128,50 @@ fn the_classes_of_system_pods_have_their_fixed_numbers() {
         assert_eq!(find(&objects, "PriorityClass", name)["value"], value);
     }
 }
+
+#[test]
+fn workers_of_k0s_find_their_profile_and_may_read_exactly_that() {
+    let objects = default_objects(&settings());
+    let names = ["1.33", "1.34", "1.35", "1.36"].map(|v| format!("worker-config-default-{v}"));
+    for name in &names {
+        let data = &find(&objects, "ConfigMap", name)["data"];
+        let read =
+            |key: &str| -> Value { serde_json::from_str(data[key].as_str().unwrap()).unwrap() };
+        let kubelet = read("kubeletConfiguration");
+        assert_eq!(kubelet["kind"], "KubeletConfiguration");
+        assert_eq!(kubelet["serverTLSBootstrap"], true);
+        assert_eq!(kubelet["clusterDNS"][0], settings().dns_address.to_string());
+        assert!(
+            read("apiServerAddresses")[0]
+                .as_str()
+                .unwrap()
+                .contains(':')
+        );
+        assert_eq!(read("konnectivity")["enabled"], Value::Null);
+    }
+    let role = find(&objects, "Role", "system:bootstrappers:worker-config-1.36");
+    assert_eq!(role["rules"][0]["resourceNames"], json!(names));
+    let name = "system:bootstrappers:worker-config-1.36";
+    let binding = find(&objects, "RoleBinding", name);
+    let groups: Vec<_> = binding["subjects"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| &s["name"])
+        .collect();
+    assert_eq!(groups, ["system:bootstrappers", "system:nodes"]);
+}
+
+#[test]
+fn a_changed_profile_stays_and_follows_the_servers_address() {
+    let profile = |address: &str, kubelet: &str| {
+        json!({
+            "kind": "ConfigMap",
+            "metadata": {"name": "worker-config-default-1.36", "namespace": "kube-system"},
+            "data": {"apiServerAddresses": address, "kubeletConfiguration": kubelet},
+        })
+    };
+    let updated =
+        crate::bootstrap::brought_up_to_date(&profile("old", "mine"), &profile("new", "ours"));
+    assert_eq!(updated, profile("new", "mine"));
+}
