@@ -22,7 +22,7 @@ pub use cluster::{
 };
 pub use error::{Aftermath, JoinError, exit_code};
 pub use events::{Event, EventSink};
-pub use join::{JoinOptions, Joined, join, join_phases, join_with};
+pub use join::{JoinOptions, Joined, is_join_begun, join, join_phases, join_with};
 pub use journal::{Journal, Told};
 pub use preflight::{PreflightOptions, examine, preflight, preflight_control_plane, pull_images};
 pub use repair::{plan_repairs, repair, repair_with, undo_repairs, undo_repairs_with};

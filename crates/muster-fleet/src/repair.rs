@@ -139,16 +139,18 @@ pub async fn repair_with(
             left_behind,
             cause: ended.failure.map(|(_, failure)| failure),
         }),
-        Halt::Finished(Outcome::Undone { left_behind }) => Err(match ended.failure {
-            Some((step, failure)) => JoinError::Step {
-                step,
-                failure,
-                aftermath: Aftermath::Undone { left_behind },
-            },
-            None => JoinError::Interrupted {
-                aftermath: Aftermath::Undone { left_behind },
-            },
-        }),
+        Halt::Finished(Outcome::Undone { left_behind }) | Halt::Retreated { left_behind } => {
+            Err(match ended.failure {
+                Some((step, failure)) => JoinError::Step {
+                    step,
+                    failure,
+                    aftermath: Aftermath::Undone { left_behind },
+                },
+                None => JoinError::Interrupted {
+                    aftermath: Aftermath::Undone { left_behind },
+                },
+            })
+        }
         Halt::Kept { step, failure } => Err(JoinError::Step {
             step: step.to_string(),
             failure,

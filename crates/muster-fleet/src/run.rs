@@ -22,7 +22,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use muster_host::{Host, Prior};
-use muster_plan::{Actor, Phase, Process, SecretBag, Step, StepContent};
+use muster_plan::{Actor, Part, Phase, Process, SecretBag, Step, StepContent};
 use muster_saga::{
     Command, Driver, DriverError, Entry, Failure, Halt, Journal as _, Outcome, Record, Residue,
     StepSpec,
@@ -76,6 +76,7 @@ impl Ended {
                 cause: None,
             }),
             Halt::Finished(outcome) => Ok(outcome.left_behind().to_vec()),
+            Halt::Retreated { left_behind } => Ok(left_behind),
             Halt::Kept { .. } => Ok(Vec::new()),
         }
     }
@@ -102,13 +103,13 @@ impl Run<'_> {
         self.run_within(driver, journal, None).await
     }
 
-    /// As [`Run::run`], but stops before the first step of a phase that is not among `phases`. Nothing is recorded of
-    /// that step: a later call finds it as after a power cut.
+    /// As [`Run::run`], but stops before the first step that is in none of `parts`. Nothing is recorded of that step: a
+    /// later call finds it as after a power cut.
     pub(crate) async fn run_within(
         &mut self,
         driver: &mut Driver,
         journal: &SagaJournal,
-        phases: Option<&[Phase]>,
+        parts: Option<&[Part]>,
     ) -> Result<Ended, JoinError> {
         let mut failure = None;
         let mut interrupted = false;
@@ -130,7 +131,7 @@ impl Run<'_> {
                 }
                 Command::Append(entries) => self.write(driver, journal, &entries).await?,
                 Command::Observe { step } => {
-                    if let Some(left) = outside(&step, phases)? {
+                    if let Some(left) = outside(&step, parts)? {
                         if let Some(Command::Append(entries)) = driver.remainder() {
                             self.write(driver, journal, &entries).await?;
                         }
@@ -191,10 +192,12 @@ impl Run<'_> {
 
     fn tell_record(&self, entry: &Entry) {
         match &entry.record {
-            Record::Unwind { reason } => self.events.tell(Event::Undoing {
-                node_name: self.node_name.clone(),
-                reason: reason.clone(),
-            }),
+            Record::Unwind { reason } | Record::Retreat { reason, .. } => {
+                self.events.tell(Event::Undoing {
+                    node_name: self.node_name.clone(),
+                    reason: reason.clone(),
+                })
+            }
             Record::Finished {
                 outcome: Outcome::Undone { left_behind },
             } => {
@@ -340,15 +343,16 @@ fn content(spec: &StepSpec) -> Result<StepContent, Failure> {
     })
 }
 
-/// The step's phase, when it is not among those that were asked for.
-fn outside(spec: &StepSpec, phases: Option<&[Phase]>) -> Result<Option<Phase>, JoinError> {
-    let Some(phases) = phases else {
+/// The step's phase, when it is in none of the parts that were asked for.
+fn outside(spec: &StepSpec, parts: Option<&[Part]>) -> Result<Option<Phase>, JoinError> {
+    let Some(parts) = parts else {
         return Ok(None);
     };
     let phase = StepContent::of(spec)
         .map_err(|source| JoinError::Plan { source })?
         .phase;
-    Ok((!phases.contains(&phase)).then_some(phase))
+    let within = parts.iter().any(|part| part.holds(spec.id.as_str(), phase));
+    Ok((!within).then_some(phase))
 }
 
 fn is_wait(step: &Step) -> bool {

@@ -35,7 +35,7 @@ pub use flags_env::flags_env;
 pub use kubelet_conf::kubelet_conf;
 pub use kubelet_config::{KubeletConfigError, instance_config, kubelet_config};
 pub use node_labels::{LabelError, label_command, may_node_set, parse_annotations, parse_labels};
-pub use phases::{Phase, TURN};
+pub use phases::{Part, Phase, TURN};
 pub use plan::{
     Plan, PlanError, PlannedStep, StepContent, definition_of, findings_with_cluster, plan,
 };

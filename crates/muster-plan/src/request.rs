@@ -10,7 +10,7 @@ use muster_kubeadm::patches::Patches;
 use serde::{Deserialize, Serialize};
 
 use crate::paths::{self, Root};
-use crate::{ControlPlaneRequest, Facts, IgnoreSet, ServiceManager};
+use crate::{ControlPlaneRequest, Facts, IgnoreSet, Part, ServiceManager};
 
 /// Which kubelet the node gets, as asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -174,6 +174,8 @@ pub struct JoinRequest {
     pub control_plane: Option<ControlPlaneRequest>,
     /// Patches for what the join writes.
     pub patches: Patches,
+    /// What is not done, as somebody else does it or it is not wanted.
+    pub left_out: Vec<Part>,
 }
 
 /// Which addresses the kubelet gives its Node.
@@ -216,6 +218,7 @@ impl JoinRequest {
             cluster_domain: None,
             control_plane: None,
             patches: Patches::default(),
+            left_out: Vec::new(),
         }
     }
 

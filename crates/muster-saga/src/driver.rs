@@ -22,6 +22,8 @@ pub enum OnFailure {
     Unwind,
     /// Leave everything as it is, for someone to look at; a later run may go on or unwind.
     Keep,
+    /// Take back what this run has begun; what former runs did stays, and a later run may go on from there.
+    Retreat,
 }
 
 /// How to take up a saga that a journal tells of.
@@ -81,6 +83,11 @@ pub enum Halt {
         /// Why it failed.
         failure: Failure,
     },
+    /// What this run began is taken back, and nothing else: a later run may go on.
+    Retreated {
+        /// What lies beyond the reach of that.
+        left_behind: Vec<Residue>,
+    },
 }
 
 /// A report that does not answer what was asked: a mistake of the caller. The driver is unchanged.
@@ -121,6 +128,10 @@ pub struct Driver {
     on_failure: OnFailure,
     /// Why everything is to be taken back, as soon as what is known is in the state.
     turn_back: Option<String>,
+    /// The number of this run's first entry.
+    since: u64,
+    /// This run has turned back, and what lies beyond the reach of that.
+    retreated: Option<Vec<Residue>>,
     /// Failed steps that this run may begin again.
     retry: BTreeSet<StepId>,
 }
@@ -135,6 +146,8 @@ impl Driver {
             posture: Posture::Recording(Record::Header(header)),
             on_failure,
             turn_back: None,
+            since: 0,
+            retreated: None,
             retry: BTreeSet::new(),
         }
     }
@@ -155,6 +168,8 @@ impl Driver {
             posture: Posture::Idle,
             on_failure,
             turn_back: None,
+            since: state.next_seq(),
+            retreated: None,
             retry: BTreeSet::new(),
         };
         match start {
@@ -168,7 +183,10 @@ impl Driver {
             Start::TakeBack { reason } => {
                 if matches!(
                     state.status(),
-                    crate::SagaStatus::Running | crate::SagaStatus::Done | crate::SagaStatus::Stuck
+                    crate::SagaStatus::Running
+                        | crate::SagaStatus::Retreating
+                        | crate::SagaStatus::Done
+                        | crate::SagaStatus::Stuck
                 ) {
                     driver.posture = Posture::Recording(Record::Unwind { reason });
                 }
@@ -240,6 +258,8 @@ impl Driver {
             Record::Done { .. }
                 | Record::Failed { .. }
                 | Record::Unwind { .. }
+                | Record::Retreat { .. }
+                | Record::Turned {}
                 | Record::Undone { .. }
                 | Record::UndoFailed { .. }
         );
@@ -312,9 +332,9 @@ impl Driver {
                 prior,
             }),
             // Nothing was touched, and nothing will be: from here the only way is back.
-            Err(failure) => Posture::Recording(Record::Unwind {
-                reason: format!("{step} could not be prepared: {}", failure.message),
-            }),
+            Err(failure) => Posture::Recording(
+                self.way_back(format!("{step} could not be prepared: {}", failure.message)),
+            ),
         };
         Ok(())
     }
@@ -397,8 +417,13 @@ impl Driver {
     /// Takes up the next posture, or says that there is none.
     fn decide(&mut self) -> Option<Halt> {
         if let Some(reason) = self.turn_back.take() {
-            self.posture = Posture::Recording(Record::Unwind { reason });
+            self.posture = Posture::Recording(self.way_back(reason));
             return None;
+        }
+        if let Some(left_behind) = &self.retreated {
+            return Some(Halt::Retreated {
+                left_behind: left_behind.clone(),
+            });
         }
         if let Some(id) = self.take_retry() {
             self.posture = self.begin_again(id);
@@ -420,17 +445,32 @@ impl Driver {
                         failure: failure.clone(),
                     });
                 }
-                (_, failure) => Posture::Recording(Record::Unwind {
-                    reason: failure.map_or_else(
-                        || format!("{failed:?} failed"),
-                        |(id, f)| format!("{id} failed: {}", f.message),
-                    ),
-                }),
+                (_, failure) => Posture::Recording(self.way_back(failure.map_or_else(
+                    || format!("{failed:?} failed"),
+                    |(id, f)| format!("{id} failed: {}", f.message),
+                ))),
             },
+            Next::Turn => {
+                // A retreat that a former run began, and that was cut off, is no end of this one.
+                if state.retreats_to() == Some(self.since) {
+                    self.retreated = Some(beyond_reach(state));
+                }
+                Posture::Recording(Record::Turned {})
+            }
             // Nothing is ever in flight between two commands of this driver.
             Next::Wait => return None,
         };
         None
+    }
+
+    /// The record that turns this saga back: what this run began, or all of it.
+    fn way_back(&self, reason: String) -> Record {
+        let since = self.since;
+        if self.on_failure == OnFailure::Retreat && since > 0 {
+            Record::Retreat { reason, since }
+        } else {
+            Record::Unwind { reason }
+        }
     }
 
     fn first_of(&self, steps: Vec<StepId>) -> Option<Posture> {
@@ -480,6 +520,16 @@ impl Driver {
         self.retry.remove(&id);
         Some(id)
     }
+}
+
+/// What lies beyond the reach of what a retreat has taken back.
+fn beyond_reach(state: &SagaState) -> Vec<Residue> {
+    let steps = state.header().definition.steps().iter();
+    steps
+        .filter(|step| state.is_to_be_taken_back(&step.id))
+        .filter_map(|step| state.step(&step.id))
+        .flat_map(|step| step.left_behind.iter().cloned())
+        .collect()
 }
 
 fn with_failed_undo(state: &SagaState) -> BTreeSet<StepId> {

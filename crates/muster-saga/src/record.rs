@@ -92,6 +92,15 @@ pub enum Record {
         /// Why.
         reason: String,
     },
+    /// From here on what was begun since an entry is taken back, and nothing else.
+    Retreat {
+        /// Why.
+        reason: String,
+        /// The first entry whose intent counts.
+        since: u64,
+    },
+    /// What was to be taken back is: those steps are as if they had never been begun.
+    Turned {},
     /// A step is about to be taken back.
     UndoIntent {
         /// The step.
@@ -130,7 +139,11 @@ impl Record {
             Self::UndoIntent { step } => Some((step, Event::UndoIntent)),
             Self::Undone { step, .. } => Some((step, Event::Undone)),
             Self::UndoFailed { step, .. } => Some((step, Event::UndoFailed)),
-            Self::Header(_) | Self::Unwind { .. } | Self::Finished { .. } => None,
+            Self::Header(_)
+            | Self::Unwind { .. }
+            | Self::Retreat { .. }
+            | Self::Turned {}
+            | Self::Finished { .. } => None,
         }
     }
 }

@@ -21,6 +21,8 @@ pub enum Next {
         /// The failed steps.
         failed: Vec<StepId>,
     },
+    /// What one run did is taken back: that is to be recorded.
+    Turn,
     /// Everything has been tried: this outcome is to be recorded.
     Finish(Outcome),
     /// The outcome is already recorded.
@@ -33,7 +35,10 @@ pub fn ready(state: &SagaState, in_flight: &BTreeSet<StepId>) -> Next {
     if let (Some(outcome), true) = (state.outcome(), state.status().is_finished()) {
         return Next::Finished(outcome.clone());
     }
-    if state.status() == SagaStatus::Unwinding {
+    if matches!(
+        state.status(),
+        SagaStatus::Unwinding | SagaStatus::Retreating
+    ) {
         return ready_backward(state, in_flight);
     }
     ready_forward(state, in_flight)
@@ -88,6 +93,7 @@ fn ready_backward(state: &SagaState, in_flight: &BTreeSet<StepId>) -> Next {
         .iter()
         .map(|step| &step.id)
         .filter(|id| state.status_of(id).may_have_traces() && !in_flight.contains(*id))
+        .filter(|id| state.is_to_be_taken_back(id))
         .filter(|id| {
             definition
                 .dependants(id)
@@ -102,7 +108,10 @@ fn ready_backward(state: &SagaState, in_flight: &BTreeSet<StepId>) -> Next {
     if !in_flight.is_empty() {
         return Next::Wait;
     }
-    Next::Finish(outcome_of_unwinding(state))
+    match outcome_of_unwinding(state) {
+        Outcome::Undone { .. } if state.status() == SagaStatus::Retreating => Next::Turn,
+        outcome => Next::Finish(outcome),
+    }
 }
 
 fn is_gone(state: &SagaState, id: &StepId) -> bool {
@@ -118,6 +127,9 @@ fn outcome_of_unwinding(state: &SagaState) -> Outcome {
         let Some(step) = state.step(&spec.id) else {
             continue;
         };
+        if !state.is_to_be_taken_back(&spec.id) {
+            continue;
+        }
         beyond_reach.extend(step.left_behind.iter().cloned());
         if step.status == Status::UndoFailed {
             let failure = step.failure.as_ref();

@@ -54,6 +54,8 @@ pub struct SagaState {
     steps: BTreeMap<StepId, StepState>,
     reason: Option<String>,
     outcome: Option<Outcome>,
+    /// While it retreats: the first entry whose intent counts.
+    since: Option<u64>,
     next_seq: u64,
 }
 
@@ -142,6 +144,7 @@ impl SagaState {
             status: SagaStatus::Running,
             reason: None,
             outcome: None,
+            since: None,
             next_seq: 1,
         })
     }
@@ -164,6 +167,22 @@ impl SagaState {
                 self.status = self.saga_event(entry.seq, SagaEvent::Unwind)?;
                 self.reason = Some(reason.clone());
                 self.outcome = None;
+                self.since = None;
+            }
+            Record::Retreat { reason, since } => {
+                self.status = self.saga_event(entry.seq, SagaEvent::Retreat)?;
+                self.reason = Some(reason.clone());
+                self.since = Some(*since);
+            }
+            Record::Turned {} => {
+                self.status = self.saga_event(entry.seq, SagaEvent::Turn)?;
+                self.reason = None;
+                self.since = None;
+                for step in self.steps.values_mut() {
+                    if step.status == Status::Undone {
+                        *step = StepState::new();
+                    }
+                }
             }
             Record::Finished { outcome } => {
                 let event = match outcome {
@@ -198,12 +217,13 @@ impl SagaState {
         let status = next(step.status, event).map_err(illegal)?;
         // A step's record must also fit the direction in which the saga moves.
         let forward = matches!(status, Status::Doing | Status::Done | Status::Failed);
-        let allowed = if forward {
-            SagaStatus::Running
-        } else {
-            SagaStatus::Unwinding
+        let allowed = match self.status {
+            SagaStatus::Running => forward,
+            SagaStatus::Unwinding => !forward,
+            SagaStatus::Retreating => !forward && step.begun >= self.since,
+            SagaStatus::Done | SagaStatus::Undone | SagaStatus::Stuck => false,
         };
-        if self.status != allowed {
+        if !allowed {
             return Err(illegal(IllegalTransition::Step {
                 from: step.status,
                 event,
@@ -231,6 +251,19 @@ impl SagaState {
     #[must_use]
     pub fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// Whether the way back, as far as it goes, leads over a step: it was begun, and not before what is taken back.
+    #[must_use]
+    pub fn is_to_be_taken_back(&self, id: &StepId) -> bool {
+        let begun = self.step(id).and_then(|step| step.begun);
+        begun.is_some() && begun >= self.since
+    }
+
+    /// The first entry whose intent counts, while the saga retreats.
+    #[must_use]
+    pub fn retreats_to(&self) -> Option<u64> {
+        self.since
     }
 
     /// Where the saga stands.

@@ -128,6 +128,8 @@ pub enum SagaStatus {
     Running,
     /// Steps are being taken back; no step is done any more.
     Unwinding,
+    /// The steps of one run are being taken back; afterwards the saga stands where that run found it.
+    Retreating,
     /// Every step is done.
     Done,
     /// Every step is taken back: final.
@@ -138,9 +140,10 @@ pub enum SagaStatus {
 
 impl SagaStatus {
     /// Every status, for exhaustive tables.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Running,
         Self::Unwinding,
+        Self::Retreating,
         Self::Done,
         Self::Undone,
         Self::Stuck,
@@ -159,6 +162,10 @@ impl SagaStatus {
 pub enum SagaEvent {
     /// From here on everything is taken back.
     Unwind,
+    /// From here on what one run did is taken back.
+    Retreat,
+    /// What one run did is taken back.
+    Turn,
     /// Finished: all done.
     FinishDone,
     /// Finished: all taken back.
@@ -169,8 +176,10 @@ pub enum SagaEvent {
 
 impl SagaEvent {
     /// Every event, for exhaustive tables.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 6] = [
         Self::Unwind,
+        Self::Retreat,
+        Self::Turn,
         Self::FinishDone,
         Self::FinishUndone,
         Self::FinishStuck,
@@ -184,12 +193,18 @@ impl SagaEvent {
 pub fn next_saga(status: SagaStatus, event: SagaEvent) -> Result<SagaStatus, IllegalTransition> {
     match (status, event) {
         (SagaStatus::Running, SagaEvent::FinishDone) => Ok(SagaStatus::Done),
-        // Done: a reset of something that once succeeded. Stuck: another try at what was left.
-        (SagaStatus::Running | SagaStatus::Done | SagaStatus::Stuck, SagaEvent::Unwind) => {
-            Ok(SagaStatus::Unwinding)
-        }
+        // Done: a reset of something that once succeeded. Stuck: another try at what was left. Retreating: all of it,
+        // after all.
+        (
+            SagaStatus::Running | SagaStatus::Done | SagaStatus::Stuck | SagaStatus::Retreating,
+            SagaEvent::Unwind,
+        ) => Ok(SagaStatus::Unwinding),
+        (SagaStatus::Running, SagaEvent::Retreat) => Ok(SagaStatus::Retreating),
+        (SagaStatus::Retreating, SagaEvent::Turn) => Ok(SagaStatus::Running),
         (SagaStatus::Unwinding, SagaEvent::FinishUndone) => Ok(SagaStatus::Undone),
-        (SagaStatus::Unwinding, SagaEvent::FinishStuck) => Ok(SagaStatus::Stuck),
+        (SagaStatus::Unwinding | SagaStatus::Retreating, SagaEvent::FinishStuck) => {
+            Ok(SagaStatus::Stuck)
+        }
         (from, event) => Err(IllegalTransition::Saga { from, event }),
     }
 }
@@ -249,12 +264,23 @@ mod tests {
     #[test]
     fn every_pair_of_saga_status_and_event_is_decided_by_the_table() {
         use SagaStatus as S;
-        let table: [(S, [Option<S>; 4]); 5] = [
-            (S::Running, [Some(S::Unwinding), Some(S::Done), None, None]),
-            (S::Unwinding, [None, None, Some(S::Undone), Some(S::Stuck)]),
-            (S::Done, [Some(S::Unwinding), None, None, None]),
-            (S::Undone, [None; 4]),
-            (S::Stuck, [Some(S::Unwinding), None, None, None]),
+        let back = Some(S::Unwinding);
+        let table: [(S, [Option<S>; 6]); 6] = [
+            (
+                S::Running,
+                [back, Some(S::Retreating), None, Some(S::Done), None, None],
+            ),
+            (
+                S::Unwinding,
+                [None, None, None, None, Some(S::Undone), Some(S::Stuck)],
+            ),
+            (
+                S::Retreating,
+                [back, None, Some(S::Running), None, None, Some(S::Stuck)],
+            ),
+            (S::Done, [back, None, None, None, None, None]),
+            (S::Undone, [None; 6]),
+            (S::Stuck, [back, None, None, None, None, None]),
         ];
         for (from, row) in table {
             for (event, to) in SagaEvent::ALL.into_iter().zip(row) {

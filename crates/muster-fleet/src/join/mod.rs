@@ -10,10 +10,12 @@ use muster_handshake::ExistingNode;
 use muster_host::Host;
 use muster_kubeadm::shared_certs::CertificateKey;
 use muster_plan::{
-    ClusterAnswers, Facts, JoinRequest, Phase, Plan, SecretBag, SecretName, Step, StepContent,
-    findings_with_cluster, plan,
+    ClusterAnswers, Facts, JoinRequest, Part, Phase, Plan, SecretBag, SecretName, Step,
+    StepContent, findings_with_cluster, plan,
 };
-use muster_saga::{Driver, Halt, Header, OnFailure, Outcome, SagaId, Start, Status, StepId};
+use muster_saga::{
+    Driver, Halt, Header, OnFailure, Outcome, SagaId, Start, Status, StepId,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{ApiCluster, Cluster, Credential, NodeCredentials};
@@ -139,55 +141,81 @@ pub async fn join_with(
     }
 }
 
-/// Carries out some phases of a join, and leaves the rest to a later call: the journal says where to go on. A call that
-/// begins a join must begin with its first phase.
+/// Carries out some parts of a join, and leaves the rest to a later call: the journal says where to go on, whatever
+/// endpoint that call names. A call that begins a join must begin with its first phase. One that fails takes back what
+/// it did itself.
 ///
 /// # Errors
 /// [`JoinError`]; also told as [`Event::Failed`].
 pub async fn join_phases(
     options: &JoinOptions,
-    phases: &[Phase],
+    parts: &[Part],
     host: Arc<dyn Host>,
     events: &EventSink,
 ) -> Result<Joined, JoinError> {
     let cluster = ApiCluster::new(options.credential.clone());
-    let result = phases_here(options, phases, &*host, &cluster, events).await;
+    let result = phases_here(options, parts, &*host, &cluster, events).await;
     if let Err(error) = &result {
         tell_failure(error, events);
     }
     result
 }
 
+/// Whether this machine's journal tells of a join that was not taken back.
+///
+/// # Errors
+/// [`JoinError`] when it cannot be read.
+pub async fn is_join_begun(host: &dyn Host) -> Result<bool, JoinError> {
+    if !StateDir::exists(host.root()) {
+        return Ok(false);
+    }
+    let told = StateDir::open(host.root())?.journal().tell().await;
+    let told = told
+        .map_err(|source| JoinError::Journal { source })?
+        .map_err(|source| JoinError::JournalDamaged { source })?;
+    let mut joins = told
+        .iter()
+        .filter(|told| told.state.header().kind == KIND && !told.is_over());
+    Ok(joins.next().is_some())
+}
+
 async fn phases_here(
     options: &JoinOptions,
-    phases: &[Phase],
+    parts: &[Part],
     host: &dyn Host,
     cluster: &dyn Cluster,
     events: &EventSink,
 ) -> Result<Joined, JoinError> {
     let state = StateDir::open(host.root())?;
-    let journal = state.journal();
-    let mut join = Join::new(options, host, cluster, events);
-    join.phases = Some(phases);
-    let result = match join.standing(&journal).await {
-        Ok(standing) => match join.clear_the_way(&journal, standing).await {
-            Ok(Standing::Already(told)) => join.already(&told).await,
-            Ok(Standing::Unfinished(told)) => join.resume(&journal, told).await,
-            Ok(_) => join.afresh(&journal).await,
-            Err(error) => Err(error),
-        },
-        Err(error) => Err(error),
-    };
+    let result = parts_with(options, parts, host, cluster, &state.journal(), events).await;
     let settled = state.settle().await;
     let joined = result?;
     settled?;
     Ok(joined)
 }
 
+async fn parts_with(
+    options: &JoinOptions,
+    parts: &[Part],
+    host: &dyn Host,
+    cluster: &dyn Cluster,
+    journal: &Journal,
+    events: &EventSink,
+) -> Result<Joined, JoinError> {
+    let mut join = Join::new(options, host, cluster, events);
+    join.parts = Some(parts);
+    let standing = join.standing(journal).await?;
+    match join.clear_the_way(journal, standing).await? {
+        Standing::Already(told) => join.already(&told).await,
+        Standing::Unfinished(told) => join.resume(journal, told).await,
+        _ => join.afresh(journal).await,
+    }
+}
+
 /// One join with everything it works with.
 struct Join<'a> {
     /// Only these, if only some were asked for.
-    phases: Option<&'a [Phase]>,
+    parts: Option<&'a [Part]>,
     options: &'a JoinOptions,
     host: &'a dyn Host,
     cluster: &'a dyn Cluster,
@@ -203,7 +231,7 @@ impl<'a> Join<'a> {
         events: &'a EventSink,
     ) -> Self {
         Self {
-            phases: None,
+            parts: None,
             options,
             host,
             cluster,
@@ -219,6 +247,8 @@ impl<'a> Join<'a> {
     fn on_failure(&self) -> OnFailure {
         if self.options.keep_on_failure {
             OnFailure::Keep
+        } else if self.parts.is_some() {
+            OnFailure::Retreat
         } else {
             OnFailure::Unwind
         }
@@ -319,7 +349,7 @@ impl<'a> Join<'a> {
         let mut driver = Driver::begin(header, self.on_failure());
         let ended = self
             .run()
-            .run_within(&mut driver, &journal.of(id), self.phases)
+            .run_within(&mut driver, &journal.of(id), self.parts)
             .await?;
         self.conclude(ended).await
     }
@@ -374,7 +404,7 @@ impl<'a> Join<'a> {
         }
         let ended = self
             .run()
-            .run_within(&mut driver, &journal.of(told.id), self.phases)
+            .run_within(&mut driver, &journal.of(told.id), self.parts)
             .await?;
         self.conclude(ended).await
     }
@@ -405,6 +435,7 @@ impl<'a> Join<'a> {
                 self.host.forget_backups().await.map_err(JoinError::Host)?;
                 Aftermath::Undone { left_behind }
             }
+            Halt::Retreated { left_behind } => Aftermath::Undone { left_behind },
             Halt::Kept { .. } => Aftermath::Kept,
         };
         match failure {

@@ -43,7 +43,9 @@ impl Join<'_> {
         let former: Option<Parameters> =
             serde_json::from_value(told.state.header().parameters.clone()).ok();
         let same = former.as_ref().is_some_and(|former| {
-            former.endpoint == self.options.request.endpoint.to_string()
+            // A later part may know the cluster by what an earlier one has written.
+            let endpoint = self.options.request.endpoint.to_string();
+            (self.parts.is_some() || former.endpoint == endpoint)
                 && former.node_name == self.options.request.node_name.as_str()
         });
         Ok(match told.state.status() {
@@ -61,8 +63,8 @@ impl Join<'_> {
                 told,
                 reason: "the cluster no longer accepts this node's credentials".into(),
             },
-            SagaStatus::Running if same => Standing::Unfinished(told),
-            SagaStatus::Running => Standing::ToTakeBack {
+            SagaStatus::Running | SagaStatus::Retreating if same => Standing::Unfinished(told),
+            SagaStatus::Running | SagaStatus::Retreating => Standing::ToTakeBack {
                 told,
                 reason: "an unfinished join asked for something else".into(),
             },
@@ -131,7 +133,7 @@ impl Join<'_> {
                 cause: None,
             }),
             // Taking back ends in one of the two.
-            Halt::Finished(Outcome::Done) | Halt::Kept { .. } => Ok(()),
+            Halt::Finished(Outcome::Done) | Halt::Kept { .. } | Halt::Retreated { .. } => Ok(()),
         }
     }
 

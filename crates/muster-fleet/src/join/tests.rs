@@ -1,6 +1,7 @@
 //! Joins as stories, on a simulated machine beside a simulated cluster.
 
 mod crashes;
+mod parts;
 mod real_disk;
 mod resets;
 mod stories;

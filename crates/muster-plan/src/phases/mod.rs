@@ -4,6 +4,7 @@
 
 mod control_plane;
 mod kubelet_start;
+mod part;
 mod tls_bootstrap;
 mod wait;
 
@@ -13,6 +14,7 @@ use crate::{ClusterAnswers, Facts, JoinRequest, Kubelet, PlanError, PlannedStep,
 
 pub(crate) use control_plane::Plane;
 pub use control_plane::TURN;
+pub use part::Part;
 
 /// A phase, as shown to people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -131,5 +133,6 @@ pub(crate) fn join(ingredients: &Ingredients<'_>) -> Result<Vec<PlannedStep>, Pl
         plane.raise(ingredients, &mut steps)?;
         steps.sort_by_travel();
     }
+    steps.leave_out(&ingredients.request.left_out);
     Ok(steps.0)
 }

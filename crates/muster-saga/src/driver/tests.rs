@@ -275,3 +275,129 @@ fn how_a_deed_went_is_written_with_the_next_intent_and_never_left_behind() {
     let wanted: [&[&str]; 4] = [&["header"], &["intent"], &["done", "intent"], &["failed"]];
     assert_eq!(kinds, wanted);
 }
+
+/// A first run that did `a` and stopped, and the journal of it.
+fn after_a() -> Vec<Entry> {
+    let mut driver = Driver::begin(header(CHAIN), OnFailure::Unwind);
+    let mut journal = Vec::new();
+    loop {
+        match driver.next(Timestamp::UNIX_EPOCH) {
+            Command::Observe { step } if step.id == id("b") => {
+                if let Some(Command::Append(entries)) = driver.remainder() {
+                    journal.extend(entries);
+                }
+                return journal;
+            }
+            Command::Observe { .. } => driver.on_observed(Ok(Value::Null)).unwrap(),
+            Command::Append(entries) => {
+                driver.on_durable(&entries).unwrap();
+                journal.extend(entries);
+            }
+            Command::Perform { .. } => driver.on_performed(Ok(Value::Null)).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_retreat_takes_back_what_its_own_run_did_and_a_later_run_goes_on() {
+    let mut journal = after_a();
+    let mut second = Driver::resume(&journal, Start::GoOn, OnFailure::Retreat).unwrap();
+    let (story, halt) = run(&mut second, &["c"], &mut journal);
+    assert_eq!(story, ["do b", "do c", "undo c", "undo b"]);
+    assert_eq!(
+        halt,
+        Halt::Retreated {
+            left_behind: vec![]
+        }
+    );
+    let state = replay(&journal).unwrap();
+    assert_eq!(state.status(), SagaStatus::Running);
+    assert_eq!(state.status_of(&id("a")), Status::Done);
+    assert_eq!(state.status_of(&id("b")), Status::Pending);
+    let mut third = Driver::resume(&journal, Start::GoOn, OnFailure::Retreat).unwrap();
+    let (story, halt) = run(&mut third, &[], &mut journal);
+    assert_eq!(story, ["do b", "do c"]);
+    assert_eq!(halt, Halt::Finished(Outcome::Done));
+}
+
+#[test]
+fn the_first_run_retreats_to_where_it_began_and_so_takes_all_back() {
+    let mut journal = Vec::new();
+    let mut driver = Driver::begin(header(CHAIN), OnFailure::Retreat);
+    let (story, halt) = run(&mut driver, &["see b"], &mut journal);
+    assert_eq!(story, ["do a", "undo a"]);
+    assert!(matches!(halt, Halt::Finished(Outcome::Undone { .. })));
+}
+
+#[test]
+fn a_retreat_that_is_cut_off_anywhere_goes_on_to_its_end_and_then_forward() {
+    let mut whole = after_a();
+    let first = whole.len();
+    let mut second = Driver::resume(&whole, Start::GoOn, OnFailure::Retreat).unwrap();
+    run(&mut second, &["c"], &mut whole);
+    for cut in first..=whole.len() {
+        let mut journal = whole[..cut].to_vec();
+        let mut later = Driver::resume(&journal, Start::GoOn, OnFailure::Unwind).unwrap();
+        let (story, halt) = run(&mut later, &[], &mut journal);
+        assert_eq!(
+            halt,
+            Halt::Finished(Outcome::Done),
+            "cut at {cut}: {story:?}"
+        );
+        assert!(!story.contains(&"undo a".to_owned()), "cut at {cut}");
+        assert_eq!(replay(&journal).unwrap().status(), SagaStatus::Done);
+        // Or it is taken back, wherever it was cut off.
+        let mut journal = whole[..cut].to_vec();
+        let start = Start::TakeBack {
+            reason: "test".into(),
+        };
+        let mut back = Driver::resume(&journal, start, OnFailure::Unwind).unwrap();
+        let (story, halt) = run(&mut back, &[], &mut journal);
+        assert!(
+            matches!(halt, Halt::Finished(Outcome::Undone { .. })),
+            "cut at {cut}"
+        );
+        assert_eq!(
+            story.last().map(String::as_str),
+            Some("undo a"),
+            "cut at {cut}"
+        );
+    }
+}
+
+#[test]
+fn a_retreat_that_cannot_end_is_stuck_and_names_its_own_steps_only() {
+    let mut journal = after_a();
+    let mut second = Driver::resume(&journal, Start::GoOn, OnFailure::Retreat).unwrap();
+    let (story, halt) = run(&mut second, &["c", "undo b"], &mut journal);
+    assert_eq!(story, ["do b", "do c", "undo c", "undo b"]);
+    let Halt::Finished(Outcome::Stuck { left_behind }) = halt else {
+        panic!("{halt:?}");
+    };
+    let left: Vec<&str> = left_behind.iter().map(|left| left.what.as_str()).collect();
+    assert_eq!(left, ["does b"]);
+}
+
+#[test]
+fn a_request_to_stop_takes_back_what_the_run_did() {
+    let mut journal = after_a();
+    let mut second = Driver::resume(&journal, Start::GoOn, OnFailure::Retreat).unwrap();
+    while !matches!(second.next(Timestamp::UNIX_EPOCH), Command::Observe { step } if step.id == id("c"))
+    {
+        match second.next(Timestamp::UNIX_EPOCH) {
+            Command::Observe { .. } => second.on_observed(Ok(Value::Null)).unwrap(),
+            Command::Append(entries) => {
+                second.on_durable(&entries).unwrap();
+                journal.extend(entries);
+            }
+            Command::Perform { .. } => second.on_performed(Ok(Value::Null)).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+    second.unwind("somebody asked to stop").unwrap();
+    let (story, halt) = run(&mut second, &[], &mut journal);
+    assert_eq!(story, ["undo b"]);
+    assert!(matches!(halt, Halt::Retreated { .. }));
+    assert_eq!(replay(&journal).unwrap().status(), SagaStatus::Running);
+}
