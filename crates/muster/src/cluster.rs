@@ -2,6 +2,8 @@
 //! It opens no connection before somebody asks something.
 
 use crate::exit::{CLUSTER, Failure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use muster_handshake::ErrorKind;
@@ -26,6 +28,7 @@ pub(crate) struct Cluster {
 /// When there is none, or it cannot be used.
 pub(crate) async fn connect(explicit: Option<&Path>) -> Result<Cluster, Failure> {
     let kubeconfig = find(explicit)?;
+    let as_it_stands = bundle_of(&kubeconfig);
     let unusable = |error: &(dyn std::error::Error + 'static)| {
         Failure::new(
             "kubeconfig-unusable",
@@ -38,12 +41,43 @@ pub(crate) async fn connect(explicit: Option<&Path>) -> Result<Cluster, Failure>
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
         .map_err(|error| unusable(&error))?;
+    let mut cluster = with(config).map_err(|error| unusable(&error))?;
+    if let Some(authorities) = as_it_stands {
+        cluster.authorities = authorities;
+    }
+    Ok(cluster)
+}
+
+/// The cluster in whose pod this runs, with the pod's account, and the pod's namespace; `None` outside of pods.
+///
+/// # Errors
+/// When the account cannot be used.
+pub(crate) fn of_this_pod() -> Result<Option<(Cluster, String)>, Failure> {
+    if std::env::var_os("KUBERNETES_SERVICE_HOST").is_none() {
+        return Ok(None);
+    }
+    let unusable = |error: &(dyn std::error::Error + 'static)| {
+        Failure::new(
+            "kubeconfig-unusable",
+            CLUSTER,
+            "the pod's service account cannot be used",
+        )
+        .because(error)
+        .cure("mount its token, or name a kubeconfig with --kubeconfig FILE")
+    };
+    let config = Config::incluster().map_err(|error| unusable(&error))?;
+    let namespace = config.default_namespace.clone();
+    let cluster = with(config).map_err(|error| unusable(&error))?;
+    Ok(Some((cluster, namespace)))
+}
+
+fn with(config: Config) -> Result<Cluster, kube::Error> {
     let endpoint = endpoint_of(&config.cluster_url);
     let authorities = config
         .root_cert
         .clone()
         .map(|certificates| to_pem(&certificates));
-    let client = Client::try_from(config).map_err(|error| unusable(&error))?;
+    let client = Client::try_from(config)?;
     Ok(Cluster {
         client,
         endpoint,
@@ -80,6 +114,23 @@ fn find(explicit: Option<&Path>) -> Result<Kubeconfig, Failure> {
          /etc/kubernetes/admin.conf",
         ),
     )
+}
+
+/// The CA bundle of the current context to the letter: tokens of K3s hash the text.
+fn bundle_of(kubeconfig: &Kubeconfig) -> Option<Vec<u8>> {
+    let current = kubeconfig.current_context.as_deref()?;
+    let context = kubeconfig.contexts.iter().find(|one| one.name == current)?;
+    let name = &context.context.as_ref()?.cluster;
+    let named = kubeconfig.clusters.iter().find(|one| one.name == *name)?;
+    let cluster = named.cluster.as_ref()?;
+    match (
+        &cluster.certificate_authority_data,
+        &cluster.certificate_authority,
+    ) {
+        (Some(data), _) => STANDARD.decode(data.trim()).ok(),
+        (None, Some(path)) => std::fs::read(path).ok(),
+        (None, None) => None,
+    }
 }
 
 fn endpoint_of(url: &http::Uri) -> String {

@@ -19,10 +19,7 @@ const MOST: u64 = 513 * 1024;
 
 /// The token's text, without white space around it; `None` when nobody gave one.
 pub(crate) fn text(flags: &CredentialFlags) -> Result<Option<Secret<String>>, Failure> {
-    let of_environment = std::env::var(VARIABLE)
-        .ok()
-        .filter(|text| !text.trim().is_empty())
-        .map(Secret::new);
+    let of_environment = of_environment();
     let given = match (&flags.token, &flags.token_file) {
         (Some(_), _) => Some("--token (or $MUSTER_TOKEN)"),
         (None, Some(_)) => Some("--token-file"),
@@ -41,6 +38,12 @@ pub(crate) fn text(flags: &CredentialFlags) -> Result<Option<Secret<String>>, Fa
         (None, None) => return Ok(of_environment),
     };
     Ok(Some(text))
+}
+
+/// A join token of k0s in the environment.
+pub(crate) fn of_environment() -> Option<Secret<String>> {
+    let text = std::env::var(VARIABLE).ok().map(Secret::new)?;
+    (!text.expose().trim().is_empty()).then_some(text)
 }
 
 /// The profile by its flag, else by the label that the node is to have. None counts where no join token is used.

@@ -1,6 +1,10 @@
-//! `muster token`: bootstrap tokens as Secrets of any cluster, in kubeadm's formats.
+//! `muster token`: bootstrap tokens as Secrets of any cluster, in the formats of kubeadm, k0s and K3s.
 
-use crate::args::token::{Create, Token, Verb};
+mod inspect;
+mod pre_shared;
+mod wrapped;
+
+use crate::args::token::{Create, Format, Role, Token, Verb};
 use crate::cluster::{self, Cluster, api_failure};
 use crate::exit::Failure;
 use crate::printer::{Output, Printer};
@@ -9,10 +13,11 @@ use k8s_openapi::api::core::v1::Secret as SecretObject;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use muster_handshake::HandshakeError;
 use muster_identity::token::{
-    Expiration, SECRET_NAMESPACE, SECRET_TYPE, TokenUsages, is_bootstrap_group,
+    DEFAULT_NODE_TOKEN_GROUP, Expiration, K3S_NODE_TOKEN_GROUP, SECRET_NAMESPACE, SECRET_TYPE,
+    TokenUsages, is_bootstrap_group,
 };
 use muster_identity::{
-    BootstrapToken, BootstrapTokenSecret, CaPin, CertificateBundle, GoDuration, TokenId,
+    BootstrapToken, BootstrapTokenSecret, CaPin, CertificateBundle, GoDuration, JoinRole, TokenId,
     short_human_duration,
 };
 use serde_json::{Value, json};
@@ -25,8 +30,10 @@ pub(crate) async fn run(token: Token, printer: Printer) -> Result<(), Failure> {
             printer.line(random_token().to_text().expose());
             Ok(())
         }
+        Verb::Create(create) if create.pre_shared => pre_shared::run(create, &token, printer),
         Verb::Create(create) => create_token(&token, create, printer).await,
-        Verb::List => list(&token, printer).await,
+        Verb::Inspect(inspect) => inspect::run(inspect, &token, printer).await,
+        Verb::List { role } => list(&token, role.map(JoinRole::from), printer).await,
         Verb::Delete { tokens } => delete(&token, tokens, printer).await,
     }
 }
@@ -42,6 +49,8 @@ fn secrets(cluster: &Cluster) -> Api<SecretObject> {
 async fn create_token(token: &Token, create: &Create, printer: Printer) -> Result<(), Failure> {
     let secret = secret_of(create, Timestamp::now())?;
     let cluster = cluster::connect(token.kubeconfig.as_deref()).await?;
+    // What cannot be printed is not created.
+    let wrapped = wrapped::of(create, &cluster, &secret.token)?;
     let object: SecretObject = serde_json::from_value(secret.to_object())
         .map_err(|error| Failure::usage("the token makes no Secret").because(&error))?;
     let parameters = PostParams {
@@ -64,7 +73,13 @@ async fn create_token(token: &Token, create: &Create, printer: Printer) -> Resul
             }
         })?;
     if printer.output() != Output::Text {
-        print_object(&describe(&secret), printer);
+        let mut object = describe(&secret);
+        if let Some(wrapped) = &wrapped {
+            object["joinToken"] = json!(wrapped.expose());
+        }
+        print_object(&object, printer);
+    } else if let Some(wrapped) = wrapped {
+        printer.line(wrapped.expose());
     } else if create.print_join_command {
         let mut line = join_command("muster", &cluster, &secret.token)?;
         if let Some(key) = &create.certificate_key {
@@ -84,10 +99,12 @@ fn secret_of(create: &Create, now: Timestamp) -> Result<BootstrapTokenSecret, Fa
         Some("-") => parse_token(&crate::entropy::line_of_standard_input()?)?,
         Some(text) => parse_token(text)?,
     };
-    let ttl = GoDuration::parse(&create.ttl)
-        .map_err(|error| Failure::usage("--ttl is not a duration").because(&error))?;
-    if ttl.as_nanos() < 0 {
-        return Err(Failure::usage("--ttl must not be negative").cure("0 is for ever"));
+    let ends = expiration(&create.ttl, now)?;
+    if create.role.is_some() && create.format != Format::K0s {
+        return Err(Failure::usage("--role goes with --format k0s only"));
+    }
+    if create.url.is_some() && create.format != Format::K0s {
+        return Err(Failure::usage("--url goes with --format k0s only"));
     }
     let usages =
         TokenUsages::from_words(create.usages.iter().map(String::as_str)).ok_or_else(|| {
@@ -111,15 +128,53 @@ fn secret_of(create: &Create, now: Timestamp) -> Result<BootstrapTokenSecret, Fa
         muster_kubeadm::shared_certs::CertificateKey::parse(key)
             .map_err(|error| Failure::usage("--certificate-key cannot be used").because(&error))?;
     }
+    let is_default = create.groups == [DEFAULT_NODE_TOKEN_GROUP];
+    if create.format == Format::K0s {
+        if !is_default || usages != TokenUsages::BOTH {
+            return Err(Failure::usage(
+                "usages and groups of a token of k0s follow from its --role",
+            ));
+        }
+        return Ok(of_k0s(token, create, ends));
+    }
     let mut secret = BootstrapTokenSecret::new(token);
     secret.description.clone_from(&create.description);
     secret.usages = usages;
-    secret.groups.clone_from(&create.groups);
-    secret.expiration = expiration(ttl, now)?;
+    secret.groups = if create.format == Format::K3s && is_default {
+        vec![K3S_NODE_TOKEN_GROUP.to_owned()]
+    } else {
+        create.groups.clone()
+    };
+    secret.expiration = ends;
     Ok(secret)
 }
 
-fn expiration(ttl: GoDuration, now: Timestamp) -> Result<Expiration, Failure> {
+/// The Secret behind a join token of k0s; a description of one's own replaces that of k0s.
+fn of_k0s(token: BootstrapToken, create: &Create, ends: Expiration) -> BootstrapTokenSecret {
+    let role = create.role.unwrap_or_default().into();
+    let mut secret = BootstrapTokenSecret::for_k0s(token, role, ends);
+    if !create.description.is_empty() {
+        secret.description.clone_from(&create.description);
+    }
+    secret
+}
+
+impl From<Role> for JoinRole {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Worker => Self::Worker,
+            Role::Controller => Self::Controller,
+        }
+    }
+}
+
+/// The end of a token that begins to live now.
+fn expiration(ttl: &str, now: Timestamp) -> Result<Expiration, Failure> {
+    let ttl = GoDuration::parse(ttl)
+        .map_err(|error| Failure::usage("--ttl is not a duration").because(&error))?;
+    if ttl.as_nanos() < 0 {
+        return Err(Failure::usage("--ttl must not be negative").cure("0 is for ever"));
+    }
     if ttl.as_nanos() == 0 {
         return Ok(Expiration::Never);
     }
@@ -178,9 +233,10 @@ async fn existing(cluster: &Cluster) -> Result<Vec<BootstrapTokenSecret>, Failur
     Ok(tokens)
 }
 
-async fn list(token: &Token, printer: Printer) -> Result<(), Failure> {
+async fn list(token: &Token, role: Option<JoinRole>, printer: Printer) -> Result<(), Failure> {
     let cluster = cluster::connect(token.kubeconfig.as_deref()).await?;
-    let tokens = existing(&cluster).await?;
+    let mut tokens = existing(&cluster).await?;
+    tokens.retain(|token| role.is_none() || token.join_role() == role);
     if printer.output() != Output::Text {
         tokens
             .iter()

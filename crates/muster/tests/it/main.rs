@@ -14,6 +14,7 @@ mod harness;
 mod informers;
 mod join_config;
 mod joining;
+mod k0s_tokens;
 mod kubeadm_face;
 mod playground;
 mod reference;
