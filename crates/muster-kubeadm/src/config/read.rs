@@ -79,6 +79,21 @@ pub(super) fn supported(
     Ok(())
 }
 
+/// Refuses a kind in a group or version that nobody knows.
+fn registered(document: &Document) -> Result<(), ConfigError> {
+    let known = document.group == GROUP && shape::of(&document.version, &document.kind).is_some();
+    if known {
+        return Ok(());
+    }
+    Err(ConfigError::Missing {
+        text: format!(
+            "no kind {:?} is registered for version {:?} in scheme \"k8s.io/kubernetes/cmd/kubeadm/app/apis/kubeadm/scheme/scheme.go:32\"",
+            document.kind,
+            document.group_version()
+        ),
+    })
+}
+
 /// How a file is read.
 pub(super) struct Reader<'a> {
     pub(super) ambient: &'a Ambient,
@@ -150,14 +165,7 @@ impl Reader<'_> {
                 continue;
             }
             supported(document, self.tell_deprecated, &mut self.warnings)?;
-            if document.group != GROUP || shape::of(&document.version, kind).is_none() {
-                return Err(ConfigError::Missing {
-                    text: format!(
-                        "no kind {kind:?} is registered for version {:?}",
-                        document.group_version()
-                    ),
-                });
-            }
+            registered(document)?;
             self.fields(document)?;
             found = Some(document);
         }
@@ -243,6 +251,11 @@ impl Reader<'_> {
         let mut control_plane: Option<Span> = None;
         for document in sorted {
             supported(document, self.tell_deprecated, &mut self.warnings)?;
+            let own =
+                ["InitConfiguration", "ClusterConfiguration"].contains(&document.kind.as_str());
+            if own {
+                registered(document)?;
+            }
             self.fields(document)?;
             match (document.group.as_str(), document.kind.as_str()) {
                 (GROUP, "InitConfiguration") => {

@@ -119,7 +119,6 @@ fn cluster_configuration(
     line: &Parsed,
     printer: Printer,
 ) -> Result<(ClusterConfiguration, String), Refusal> {
-    line.check_mixture()?;
     let ambient = ambient::gather();
     let initial = match line.text("config").filter(|path| !path.is_empty()) {
         Some(path) => read_init(&read_file(path)?, &ambient, Strictness::Lenient)?,
@@ -147,7 +146,9 @@ fn cluster_configuration(
 
 fn list_images(line: &Parsed, printer: Printer) -> Result<(), Refusal> {
     let format = Format::of(line)?;
-    let (cluster, _) = cluster_configuration(line, printer)?;
+    line.check_mixture()?;
+    let (cluster, _) = cluster_configuration(line, printer)
+        .map_err(|error| error.in_front("could not convert cfg to an internal cfg"))?;
     let images = Images::of(&cluster)?.all();
     if format.is_text() {
         images.iter().for_each(|image| printer.line(image));
@@ -162,6 +163,7 @@ fn list_images(line: &Parsed, printer: Printer) -> Result<(), Refusal> {
 }
 
 async fn pull_images(line: &Parsed, printer: Printer) -> Result<(), Refusal> {
+    line.check_mixture()?;
     let (cluster, socket) = cluster_configuration(line, printer)?;
     let host = LocalHost::new(Root::new("/"));
     for image in Images::of(&cluster)?.all() {

@@ -9,14 +9,14 @@ use super::narration::Narrator;
 use super::refusal::Refusal;
 use crate::exit::Failure;
 use crate::printer::Printer;
-use muster_fleet::{EventSink, JoinError, JoinOptions, Joined};
-pub(super) use phases::phase;
 use configuration::configuration;
+use muster_fleet::{EventSink, JoinError, JoinOptions, Joined};
 use muster_handshake::ErrorClass;
 use muster_host::{Host, LocalHost};
 use muster_kubeadm::config::{JoinConfiguration, Span};
 use muster_plan::paths::Root;
 use muster_plan::{IgnoreSet, KubeletPreference, Part, Step, Wait};
+pub(super) use phases::phase;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -83,9 +83,7 @@ pub(crate) async fn patiently(
     loop {
         let done = match parts {
             None => muster_fleet::join(options, Arc::clone(host), sink).await,
-            Some(parts) => {
-                muster_fleet::join_phases(options, parts, Arc::clone(host), sink).await
-            }
+            Some(parts) => muster_fleet::join_phases(options, parts, Arc::clone(host), sink).await,
         };
         match done {
             Err(JoinError::Handshake(error))

@@ -19,6 +19,7 @@ mod objects;
 mod output;
 mod pages;
 mod refusal;
+mod rehearsal;
 mod reset;
 mod template;
 mod token;

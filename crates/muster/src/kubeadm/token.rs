@@ -3,7 +3,7 @@
 use super::line::Parsed;
 use super::output::{Fields, Format};
 use super::refusal::{Refusal, api};
-use super::{ambient, config, objects};
+use super::{ambient, config, objects, rehearsal};
 use crate::cluster::{self, Cluster};
 use crate::printer::Printer;
 use jiff::Timestamp;
@@ -18,7 +18,7 @@ use muster_kubeadm::config::{
     Ambient, CURRENT_VERSION, ClusterConfiguration, DEFAULT_CRI_SOCKET, InitConfiguration,
     InitToken, Span, Strictness, read_init, resolve_init,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -49,6 +49,15 @@ pub(super) async fn connect(line: &Parsed) -> Result<Cluster, Refusal> {
 
 fn secrets(cluster: &Cluster) -> Api<SecretObject> {
     Api::namespaced(cluster.client.clone(), SECRET_NAMESPACE)
+}
+
+/// A Secret with its kind, as it is shown.
+fn whole(secret: &SecretObject) -> Result<Value, Refusal> {
+    let mut value =
+        serde_json::to_value(secret).map_err(|error| Refusal::failed(error.to_string()))?;
+    value["apiVersion"] = json!("v1");
+    value["kind"] = json!("Secret");
+    Ok(value)
 }
 
 /// A machine that need not have a container runtime.
@@ -152,6 +161,7 @@ async fn create(line: &Parsed, printer: Printer) -> Result<(), Refusal> {
         .map(|token| to_secret(token, Timestamp::now()))
         .collect::<Result<_, _>>()?;
     let cluster = connect(line).await?;
+    let dry_run = line.is_on("dry-run");
     let Some(first) = secrets_to_create.first() else {
         return Err(Refusal::usage("no token is asked for"));
     };
@@ -168,7 +178,15 @@ async fn create(line: &Parsed, printer: Printer) -> Result<(), Refusal> {
     for secret in &secrets_to_create {
         let id = secret.token.id();
         let existing = secrets(&cluster).get_opt(&id.secret_name()).await;
-        if existing.map_err(|error| api("", &error))?.is_some() {
+        let existing = existing.map_err(|error| api("", &error))?;
+        if dry_run {
+            rehearsal::would("GET", SECRET_NAMESPACE, Some(&id.secret_name()), printer);
+            match &existing {
+                Some(found) => rehearsal::attached(&whole(found)?, printer),
+                None => rehearsal::not_there(printer),
+            }
+        }
+        if existing.is_some() {
             return Err(Refusal::new(
                 "token-exists",
                 crate::exit::USAGE,
@@ -177,7 +195,12 @@ async fn create(line: &Parsed, printer: Printer) -> Result<(), Refusal> {
         }
     }
     for secret in &secrets_to_create {
-        objects::create_or_update(&cluster, &secret.to_object(), line.is_on("dry-run"))
+        let object = secret.to_object();
+        if dry_run {
+            rehearsal::would("CREATE", SECRET_NAMESPACE, None, printer);
+            rehearsal::attached(&object, printer);
+        }
+        objects::create_or_update(&cluster, &object, dry_run)
             .await
             .map_err(|error| {
                 let name = secret.token.id().secret_name();
@@ -278,6 +301,17 @@ async fn list(line: &Parsed, printer: Printer) -> Result<(), Refusal> {
         .list(&of_type)
         .await
         .map_err(|error| api("failed to list bootstrap tokens", &error))?;
+    if line.is_on("dry-run") {
+        rehearsal::would("LIST", SECRET_NAMESPACE, None, printer);
+        let items: Result<Vec<Value>, _> = found.items.iter().map(whole).collect();
+        let list = json!({
+            "apiVersion": "v1",
+            "kind": "SecretList",
+            "metadata": {"resourceVersion": found.metadata.resource_version},
+            "items": items?,
+        });
+        rehearsal::attached(&list, printer);
+    }
     let mut tokens = Vec::new();
     for object in found.items {
         let value =
@@ -328,6 +362,16 @@ async fn delete(line: &Parsed, printer: Printer) -> Result<(), Refusal> {
         ..DeleteParams::default()
     };
     for id in ids {
+        if parameters.dry_run {
+            let name = id.secret_name();
+            rehearsal::would("DELETE", SECRET_NAMESPACE, Some(&name), printer);
+            let object = json!({
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": name, "namespace": SECRET_NAMESPACE},
+            });
+            rehearsal::attached(&object, printer);
+        }
         secrets(&cluster)
             .delete(&id.secret_name(), &parameters)
             .await

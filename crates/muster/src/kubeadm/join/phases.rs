@@ -138,14 +138,11 @@ pub(in crate::kubeadm) async fn phase(
     line: &Parsed,
     printer: Printer,
 ) -> Result<(), Refusal> {
-    if *path == ["wait-control-plane"] {
-        // It takes no flag by which it could learn that this is a control plane.
-        return Ok(());
-    }
     let join = configuration(line, printer)?;
     let of_planes = !["preflight", "kubelet-start", "kubelet-wait-bootstrap"].contains(&path[0]);
     if of_planes && join.control_plane.is_none() {
-        // On a worker every phase of control planes does nothing.
+        // On a worker every phase of control planes does nothing, and wait-control-plane takes no flag by which it could
+        // learn that this is none.
         return Ok(());
     }
     let mut options = options_of(line, &join, printer).await?;
