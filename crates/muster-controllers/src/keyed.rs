@@ -3,6 +3,7 @@
 //! A newer item of a key replaces one that waits; a failed one is tried again with a growing pause
 //! and blocks nobody meanwhile. It knows nothing of Kubernetes.
 
+use crate::jitter::spread;
 use futures::stream::{FuturesUnordered, Stream, StreamExt};
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
@@ -15,10 +16,12 @@ use std::time::Duration;
 pub(crate) enum Outcome {
     /// Nothing is left to do until a newer item of the key arrives.
     Done,
-    /// The same item is tried again after a pause that doubles each time.
+    /// The same item is tried again after a pause that doubles each time, and differs between keys.
     Retry,
     /// The same item is looked at again after this time, which doubles each time; not a failure.
     Again(Duration),
+    /// The same item is looked at again after this time, whatever was before.
+    Later(Duration),
 }
 
 /// The first pause after a failure.
@@ -94,6 +97,7 @@ where
                     entries.remove(&key);
                     continue;
                 };
+                let pause = if outcome == Outcome::Retry { spread(pause, &key) } else { pause };
                 let of = entry.version;
                 pausing.push(async move {
                     tokio::time::sleep(pause).await;
@@ -116,6 +120,10 @@ fn pause_after(outcome: Outcome, failures: &mut u32) -> Option<Duration> {
     match outcome {
         Outcome::Done => None,
         Outcome::Again(first) => Some(growing(first, LONGEST_WAIT, failures)),
+        Outcome::Later(pause) => {
+            *failures = 0;
+            Some(pause)
+        }
         Outcome::Retry => Some(growing(FIRST_PAUSE, LONGEST_PAUSE, failures)),
     }
 }

@@ -12,6 +12,8 @@ mod failure;
 mod garbage;
 #[cfg(test)]
 mod harness;
+mod jitter;
+pub mod join_token_requests;
 mod keyed;
 mod manager;
 mod namespace;

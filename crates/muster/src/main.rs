@@ -17,6 +17,7 @@ mod signals;
 mod way_in;
 
 use args::kubeadm::AsKubeadm;
+use args::operator::LogFormat;
 use args::{Arguments, Command};
 use clap::Parser;
 use exit::Failure;
@@ -65,6 +66,7 @@ async fn run(command: Command, printer: Printer) -> Result<(), Failure> {
         Command::Kubeconfig(line) => as_kubeadm("kubeconfig", line, printer).await,
         Command::Init(line) => as_kubeadm("init", line, printer).await,
         Command::Csr(csr) => commands::csr::run(csr, printer).await,
+        Command::Operator(operator) => commands::operator::run(operator, printer).await,
         Command::Bench(bench) => commands::bench::run(bench, printer).await,
         Command::Kubelet(kubelet) => commands::kubelet::run(kubelet).await,
         Command::Supervise(flags) => commands::kubelet::supervise(flags).await,
@@ -86,7 +88,7 @@ async fn as_kubeadm(command: &str, line: AsKubeadm, printer: Printer) -> Result<
 /// Services log what they do; commands that a person waits for only log what is wrong.
 fn log_to_standard_error(verbose: u8, command: &Command) {
     let quiet = match command {
-        Command::Server(_) | Command::Kubelet(_) => LevelFilter::INFO,
+        Command::Server(_) | Command::Kubelet(_) | Command::Operator(_) => LevelFilter::INFO,
         _ => LevelFilter::WARN,
     };
     let level = match verbose {
@@ -95,10 +97,15 @@ fn log_to_standard_error(verbose: u8, command: &Command) {
         2 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    tracing_subscriber::fmt()
+    let subscriber = tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .init();
+        .with_writer(std::io::stderr);
+    let is_json = matches!(command, Command::Operator(operator) if operator.log_format == LogFormat::Json);
+    if is_json {
+        subscriber.json().flatten_event(true).init();
+    } else {
+        subscriber.init();
+    }
 }
 
 /// The end of a handshake, in the form of every other failure.

@@ -7,6 +7,7 @@ pub(crate) mod csr;
 pub(crate) mod join;
 pub(crate) mod kubeadm;
 pub(crate) mod kubelet;
+pub(crate) mod operator;
 pub(crate) mod playground;
 pub(crate) mod preflight;
 pub(crate) mod reset;
@@ -63,6 +64,8 @@ pub(crate) enum Command {
     Init(kubeadm::AsKubeadm),
     /// List certificate requests, approve and deny them
     Csr(csr::Csr),
+    /// Turn JoinTokenRequests into join tokens
+    Operator(operator::Operator),
     /// Join simulated nodes to a cluster and say how long it took
     Bench(bench::Bench),
     /// Keep a process running (used where there is no service manager)

@@ -7,6 +7,7 @@ pub(crate) mod join;
 pub(crate) mod join_config;
 pub(crate) mod join_token;
 pub(crate) mod kubelet;
+pub(crate) mod operator;
 pub(crate) mod playground;
 pub(crate) mod preflight;
 pub(crate) mod reset;
