@@ -2,6 +2,7 @@
 
 mod crashes;
 mod parts;
+mod planes;
 mod real_disk;
 mod resets;
 mod stories;

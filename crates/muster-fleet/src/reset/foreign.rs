@@ -4,6 +4,7 @@ use muster_host::{Host, Prior, Subject};
 use muster_plan::{Evidence, ForeignPlan, SecretBag, StackedMember, Step, foreign_node, paths};
 use muster_saga::Residue;
 
+use super::etcd::Leaving;
 use super::{Reset, ResetOptions, etcd};
 use crate::cluster::NodeCredentials;
 use crate::{Deletion, JoinError, Journal};
@@ -107,10 +108,17 @@ impl Reset<'_> {
             Some(_) if self.options.keep_etcd_member => false,
             Some(member) => {
                 match etcd::leave(self.cluster.control_plane(), self.host, member).await {
-                    Ok(()) => true,
-                    Err(residue) => {
+                    Leaving::Over => true,
+                    Leaving::Stays(residue) => {
                         left_behind.push(residue);
                         false
+                    }
+                    // Whatever else went, its etcd would go with it.
+                    Leaving::Held(residue) => {
+                        return Err(JoinError::UndoIncomplete {
+                            left_behind: vec![residue],
+                            cause: None,
+                        });
                     }
                 }
             }

@@ -1,6 +1,7 @@
 //! The simulated cluster. It can be told to refuse, to fail, and to forget.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,13 +12,27 @@ use muster_host::sim::SimHost;
 use muster_identity::{NodeName, PrivateKey, Secret};
 use muster_plan::{ClusterAnswers, Wait};
 use parking_lot::Mutex;
+use serde_json::{Value, json};
 
+use super::control_plane::Deed;
+use super::etcds::SimEtcds;
+use super::objects::Objects;
+use crate::cluster::ControlPlane;
+use crate::run::CONFIGURATION;
 use crate::{Certified, Cluster, Deletion, Marks, NodeCredentials, NodeSight, Tell};
 
 #[derive(Default)]
-struct Inside {
+pub(super) struct Inside {
     /// Nodes by name, and whether they are Ready.
-    nodes: BTreeMap<String, bool>,
+    pub(super) nodes: BTreeMap<String, bool>,
+    /// The machines that it knows.
+    machines: Vec<SimHost>,
+    pub(super) objects: Objects,
+    pub(super) etcds: SimEtcds,
+    /// The Secret with the certificates that control-plane nodes share.
+    pub(super) shared: Option<Value>,
+    /// What is refused, and whether only after the deed.
+    pub(super) refused: BTreeMap<Deed, bool>,
     /// Requests by name, so that the same key finds the same request.
     requests: BTreeMap<String, u32>,
     wrong_token: bool,
@@ -32,11 +47,39 @@ struct Inside {
     certified: Option<Vec<u8>>,
 }
 
-/// A simulated cluster that watches one simulated machine. Clones are the same cluster.
+impl Inside {
+    /// Has the kubelets of all machines run what their manifests say.
+    pub(super) fn run_pods(&mut self) {
+        let machines = self.machines.clone();
+        self.etcds.run_pods(&machines);
+    }
+
+    fn put_node(&mut self, name: &str, ready: bool) {
+        if self.nodes.insert(name.to_owned(), ready).is_none() {
+            let object = json!({"metadata": {"name": name, "labels": {}}, "spec": {}});
+            self.objects.put(&node_path(name), object);
+        }
+    }
+
+    fn remove_node(&mut self, name: &str) {
+        if self.nodes.remove(name).is_some() {
+            // It was there, as the two go together.
+            let _ = self.objects.delete(&node_path(name), None);
+        }
+    }
+}
+
+fn node_path(name: &str) -> String {
+    format!("/api/v1/nodes/{name}")
+}
+
+/// A simulated cluster as one simulated machine sees it. Clones are the same cluster.
 #[derive(Clone)]
 pub struct SimCluster {
-    host: SimHost,
-    inside: Arc<Mutex<Inside>>,
+    pub(super) host: SimHost,
+    /// From which address the machine reaches it.
+    address: IpAddr,
+    pub(super) inside: Arc<Mutex<Inside>>,
 }
 
 macro_rules! told {
@@ -54,11 +97,24 @@ impl SimCluster {
     pub fn new(host: &SimHost) -> Self {
         let inside = Inside {
             may_delete: true,
+            machines: vec![host.clone()],
             ..Inside::default()
         };
         Self {
             host: host.clone(),
+            address: IpAddr::from([10, 0, 0, 7]),
             inside: Arc::new(Mutex::new(inside)),
+        }
+    }
+
+    /// The same cluster as another machine at another address sees it.
+    #[must_use]
+    pub fn beside(&self, host: &SimHost, address: [u8; 4]) -> Self {
+        self.inside.lock().machines.push(host.clone());
+        Self {
+            host: host.clone(),
+            address: IpAddr::from(address),
+            inside: Arc::clone(&self.inside),
         }
     }
 
@@ -81,7 +137,7 @@ impl SimCluster {
 
     /// Puts a Node there.
     pub fn put_node(&self, name: &str, ready: bool) {
-        self.inside.lock().nodes.insert(name.to_owned(), ready);
+        self.inside.lock().put_node(name, ready);
     }
 
     /// The names of all Nodes.
@@ -117,7 +173,7 @@ impl SimCluster {
         let mut inside = self.inside.lock();
         if self.host.kubelet_runs() && !inside.never_registers {
             let ready = !inside.never_ready;
-            inside.nodes.insert(node.to_owned(), ready);
+            inside.put_node(node, ready);
         }
         match inside.nodes.get(node) {
             None => NodeSight::Absent,
@@ -131,6 +187,12 @@ impl SimCluster {
             },
         }
     }
+}
+
+fn configuration(inside: &Inside) -> Option<String> {
+    let object = inside.objects.get(CONFIGURATION).ok()?;
+    let text = object.pointer("/data/ClusterConfiguration")?;
+    text.as_str().map(str::to_owned)
 }
 
 #[async_trait]
@@ -161,6 +223,8 @@ impl Cluster for SimCluster {
         Ok(ClusterAnswers {
             version: Some("v1.36.2".into()),
             certified: inside.certified.is_some(),
+            cluster_configuration: configuration(&inside),
+            local_ip: Some(self.address),
             ..ClusterAnswers::new(
                 "https://10.0.0.1:6443",
                 "a CA certificate",
@@ -254,7 +318,7 @@ impl Cluster for SimCluster {
         if !inside.may_delete {
             return Ok(Deletion::Forbidden);
         }
-        inside.nodes.remove(node);
+        inside.remove_node(node);
         Ok(Deletion::Gone)
     }
 
@@ -267,6 +331,21 @@ impl Cluster for SimCluster {
             *ready = false;
         }
         Ok(())
+    }
+
+    async fn shared_certificates(&self) -> Result<Option<Value>, HandshakeError> {
+        let inside = self.inside.lock();
+        if inside.refused.contains_key(&Deed::ShareCertificates) || self.host.is_off() {
+            return Err(HandshakeError::Forbidden {
+                what: "read the shared certificates".into(),
+                message: "made to fail".into(),
+            });
+        }
+        Ok(inside.shared.clone())
+    }
+
+    fn control_plane(&self) -> &dyn ControlPlane {
+        self
     }
 
     fn has_administrator(&self) -> bool {

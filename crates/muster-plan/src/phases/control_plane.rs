@@ -4,7 +4,7 @@
 //! The order is kubeadm's, but for one thing: no static pod that needs etcd is written before etcd here has a vote, so
 //! that none of them fails and is held back by the kubelet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use muster_kubeadm::Blueprint;
 use muster_kubeadm::blueprint::{CONTROLLER_MANAGER_PORT, Etcd, SCHEDULER_PORT};
@@ -67,7 +67,19 @@ impl Plane<'_> {
             steps.add(PHASE, "make-etcd-certificates-dir", &dirs, dir);
             dirs.push("make-etcd-certificates-dir");
         }
-        let dirs = dirs.as_slice();
+        let elsewhere = self.dirs_elsewhere();
+        let ids: Vec<String> = (1..=elsewhere.len())
+            .map(|number| format!("make-shared-dir-{number}"))
+            .collect();
+        for (id, path) in ids.iter().zip(elsewhere) {
+            steps.add(PHASE, id, &dirs, made(path, 0o755));
+        }
+        let made: Vec<&str> = dirs
+            .iter()
+            .copied()
+            .chain(ids.iter().map(String::as_str))
+            .collect();
+        let dirs = made.as_slice();
         if self.request.has_certificate_key {
             for shared in shared_files(cluster)
                 .into_iter()
@@ -90,6 +102,21 @@ impl Plane<'_> {
             };
             steps.add(PHASE, "claim-etcd-data", &["prepare-control-plane"], claim);
         }
+    }
+
+    /// Directories of shared files outside that of the certificates: the files for an external etcd may be anywhere.
+    fn dirs_elsewhere(&self) -> BTreeSet<String> {
+        let cluster = &self.blueprint.cluster;
+        let usual = [
+            cluster.certificates_dir.trim_end_matches('/').to_owned(),
+            cluster.certificate_path("etcd"),
+        ];
+        let stacked = cluster.is_stacked();
+        let shared = shared_files(cluster).into_iter();
+        let dirs = shared.filter_map(|file| Some(file.path.rsplit_once('/')?.0.to_owned()));
+        dirs.filter(|dir| !dir.is_empty() && *dir != usual[0] && !(stacked && *dir == usual[1]))
+            .filter(|_| self.request.has_certificate_key)
+            .collect()
     }
 
     fn own_certificates(&self, dirs: &[&str], steps: &mut Steps) {
