@@ -20,7 +20,10 @@ pub const MAX_GENERATED_NAME_BASE: usize = 63 - 5;
 #[must_use]
 pub fn name_problems(group: &str, kind: &str, name: &str) -> Vec<String> {
     match (group, kind) {
-        ("rbac.authorization.k8s.io", _) => path_segment_problems(name),
+        // The kubelet names its requests by a digest in base64: large letters and underscores.
+        ("rbac.authorization.k8s.io", _) | ("certificates.k8s.io", "CertificateSigningRequest") => {
+            path_segment_problems(name)
+        }
         ("", "Namespace") => dns_label_problems(name),
         ("", "Service") => rfc1035_label_problems(name),
         ("networking.k8s.io", "IPAddress") => match name.parse::<std::net::IpAddr>() {

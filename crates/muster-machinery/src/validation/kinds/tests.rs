@@ -119,6 +119,16 @@ fn names_follow_the_grammar_of_their_kind() {
     assert!(named("", "Secret", "a.b"));
     assert!(named("networking.k8s.io", "IPAddress", "10.96.0.1"));
     assert!(!named("networking.k8s.io", "IPAddress", "a"));
+    // As a kubelet 1.36 names its first request.
+    let request = "node-csr-fnOcwU86VS6kSxdGtR2SiZxduOFYtM_-o3BfeESiWvA";
+    let csr = "CertificateSigningRequest";
+    assert!(named("certificates.k8s.io", csr, request));
+    assert!(!named("certificates.k8s.io", csr, "a/b"));
+    assert!(!named(
+        "certificates.k8s.io",
+        "PodCertificateRequest",
+        request
+    ));
 }
 
 #[test]
