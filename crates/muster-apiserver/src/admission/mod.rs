@@ -280,7 +280,7 @@ impl Admission {
         timed("PodSecurity", &mut || pod_security::admit(reader, request))?;
         timed("Priority", &mut || priority::admit_class(reader, request))?;
         timed("OwnerReferencesPermissionEnforcement", &mut || {
-            owner_references::admit(authorizer, request)
+            owner_references::admit(reader, authorizer, request)
         })?;
         timed("PersistentVolumeClaimResize", &mut || {
             claim_resize::admit(reader, request)

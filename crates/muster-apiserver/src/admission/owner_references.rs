@@ -4,19 +4,25 @@
 //! Refuses to know: garbage collection itself.
 
 use muster_machinery::{
+    crd::Definition,
     gvk::split_api_version,
     meta::{self, str_at},
-    resources,
+    resources::{self, Resource},
 };
 use serde_json::Value;
 
 use super::{Admitted, Judged, Operation};
 use crate::{
     authz::{Authorizer, Decision},
-    request::ResourceRequest,
+    custom::{DEFINITIONS, GROUP},
+    request::{ObjectReader, ResourceRequest},
 };
 
-pub(super) fn admit(authorizer: &Authorizer, request: &Judged<'_>) -> Admitted {
+pub(super) fn admit(
+    reader: &dyn ObjectReader,
+    authorizer: &Authorizer,
+    request: &Judged<'_>,
+) -> Admitted {
     let writes = matches!(request.operation, Operation::Create | Operation::Update);
     let (true, Some(new)) = (writes, request.object) else {
         return Ok(());
@@ -41,7 +47,7 @@ pub(super) fn admit(authorizer: &Authorizer, request: &Judged<'_>) -> Admitted {
     let known: Vec<String> = blocking(old).map(uid).collect();
     blocking(new)
         .filter(|owner| !known.contains(&uid(owner)))
-        .try_for_each(|owner| may_block(authorizer, request, owner))
+        .try_for_each(|owner| may_block(reader, authorizer, request, owner))
 }
 
 fn may_delete(authorizer: &Authorizer, request: &Judged<'_>) -> Admitted {
@@ -58,11 +64,39 @@ fn may_delete(authorizer: &Authorizer, request: &Judged<'_>) -> Admitted {
     }
 }
 
-fn may_block(authorizer: &Authorizer, request: &Judged<'_>, owner: &Value) -> Admitted {
+/// The resource of a kind, built in or of a definition that is established.
+fn resource_of(
+    reader: &dyn ObjectReader,
+    group: &str,
+    version: &str,
+    kind: &str,
+) -> Option<Resource> {
+    if let Some(resource) = resources::find_kind(group, version, kind) {
+        return Some(resource.clone());
+    }
+    let definitions = reader.list(GROUP, DEFINITIONS, None);
+    let mut of_group = definitions
+        .iter()
+        .filter(|object| str_at(object, &["spec", "group"]) == Some(group));
+    of_group.find_map(|object| {
+        let definition = Definition::parse(object);
+        let mut served = definition.versions.iter().filter(|one| one.served);
+        let served = served.find(|one| one.name == version)?;
+        let is_meant = definition.is("Established") && definition.accepted.kind == kind;
+        is_meant.then(|| definition.resource(served, ""))
+    })
+}
+
+fn may_block(
+    reader: &dyn ObjectReader,
+    authorizer: &Authorizer,
+    request: &Judged<'_>,
+    owner: &Value,
+) -> Admitted {
     let text = |field| str_at(owner, &[field]).unwrap_or_default();
     let (version, kind) = (text("apiVersion"), text("kind"));
     let found = split_api_version(version).and_then(|(group, version)| {
-        let resource = resources::find_kind(group, version, kind)?;
+        let resource = resource_of(reader, group, version, kind)?;
         Some((group, version, resource))
     });
     let Some((group, version, resource)) = found else {
@@ -150,6 +184,40 @@ mod tests {
         );
         let allowed = editor(json!([rule("update", "secrets/finalizers")]));
         assert!(allowed.create(target, owned(true)).is_ok());
+    }
+
+    #[test]
+    fn an_owner_of_a_defined_kind_can_be_blocked_by_who_may_write_its_finalizers() {
+        let definition = json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": "wishes.example.com"},
+            "spec": {
+                "group": "example.com", "scope": "Namespaced",
+                "names": {"kind": "Wish", "plural": "wishes"},
+                "versions": [{"name": "v1", "served": true, "storage": true}],
+            },
+            "status": {
+                "acceptedNames": {"kind": "Wish", "plural": "wishes"},
+                "conditions": [{"type": "Established", "status": "True"}],
+            },
+        });
+        let owned = json!({"metadata": {"name": "c", "ownerReferences": [{
+            "apiVersion": "example.com/v1", "kind": "Wish", "name": "w", "uid": "1",
+            "blockOwnerDeletion": true, "controller": true,
+        }]}});
+        let may = |rules: Value| {
+            let granted = sample::grant("u", "default", rules).into_iter();
+            let objects = granted.chain([namespace("default"), definition.clone()]);
+            let bench = Bench::new(objects).by(UserInfo::new("u", []));
+            bench.create("default/configmaps", owned.clone())
+        };
+        let rule = json!({"verbs": ["update"], "apiGroups": ["example.com"], "resources": ["wishes/finalizers"]});
+        assert!(may(json!([rule])).is_ok());
+        let refused = may(json!([])).expect_err("refused");
+        assert!(
+            refused.message().contains("can't set finalizers on"),
+            "{refused}"
+        );
     }
 
     #[test]

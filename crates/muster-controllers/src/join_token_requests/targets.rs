@@ -515,12 +515,12 @@ async fn rest(shared: &Shared, pause: &mut Duration) {
     let _ = tokio::time::timeout(jitter, shared.poke.notified()).await;
 }
 
-/// An error with what caused it.
+/// An error with what caused it. Of what an API answered its message is enough.
 pub(crate) fn told(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
+    let mut text = words_of(error);
     let mut next = error.source();
     while let Some(cause) = next {
-        let more = cause.to_string();
+        let more = words_of(cause);
         if !text.contains(&more) {
             text.push_str(": ");
             text.push_str(&more);
@@ -528,4 +528,11 @@ pub(crate) fn told(error: &(dyn std::error::Error + 'static)) -> String {
         next = cause.source();
     }
     text
+}
+
+fn words_of(error: &(dyn std::error::Error + 'static)) -> String {
+    match error.downcast_ref::<kube::Error>() {
+        Some(kube::Error::Api(status)) => status.message.clone(),
+        _ => error.to_string(),
+    }
 }
