@@ -26,5 +26,5 @@ pub use join::{JoinOptions, Joined, is_join_begun, join, join_phases, join_with}
 pub use journal::{Journal, Told};
 pub use preflight::{PreflightOptions, examine, preflight, preflight_control_plane, pull_images};
 pub use repair::{plan_repairs, repair, repair_with, undo_repairs, undo_repairs_with};
-pub use reset::{ResetOptions, ResetOutcome, reset, reset_with};
+pub use reset::{Membership, ResetOptions, ResetOutcome, remove_etcd_member, reset, reset_with};
 pub use state_dir::StateDir;

@@ -179,8 +179,7 @@ async fn sight(endpoint: &Endpoint) -> ApiSight {
     match answer {
         Ok(answer) => {
             let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-            let date = answer.headers.get(http::header::DATE);
-            let server = date.and_then(|date| date.to_str().ok()).and_then(read_date);
+            let server = date(&answer.headers);
             let version = said.get("gitVersion").and_then(Value::as_str);
             ApiSight {
                 failure: None,
@@ -203,6 +202,12 @@ async fn sight(endpoint: &Endpoint) -> ApiSight {
             ..ApiSight::default()
         },
     }
+}
+
+/// When a server answered, by its own clock.
+pub(crate) fn date(headers: &http::HeaderMap) -> Option<Timestamp> {
+    let date = headers.get(http::header::DATE)?;
+    date.to_str().ok().and_then(read_date)
 }
 
 /// RFC 9110 writes `GMT` where RFC 2822 readers take it as obsolete but known.
@@ -238,7 +243,7 @@ async fn nodes(kubeconfig: Option<&std::path::Path>) -> Vec<NodeOfCluster> {
     }
 }
 
-fn node(node: &Value) -> NodeOfCluster {
+pub(crate) fn node(node: &Value) -> NodeOfCluster {
     let text = |pointer: &str| {
         let text = node.pointer(pointer).and_then(Value::as_str);
         text.unwrap_or_default().to_owned()

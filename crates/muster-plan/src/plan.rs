@@ -112,6 +112,7 @@ pub fn findings_with_cluster(
     answers: &ClusterAnswers,
 ) -> Vec<Finding> {
     let mut findings = checks::preflight_with_cluster(facts, request, answers);
+    findings.extend(checks::seen_on_the_way(facts, request, answers));
     let ours = node_ip::check(facts, request, answers).into_iter();
     let ours = ours.chain(assumptions(request, answers));
     let ours = ours.chain(unknown_flags(facts, request));

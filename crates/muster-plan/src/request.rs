@@ -9,6 +9,7 @@ use muster_identity::{Endpoint, NodeName};
 use muster_kubeadm::patches::Patches;
 use serde::{Deserialize, Serialize};
 
+use crate::checks::NodeOfCluster;
 use crate::paths::{self, Root};
 use crate::{ControlPlaneRequest, Facts, IgnoreSet, Part, ServiceManager};
 
@@ -341,6 +342,10 @@ pub struct ClusterAnswers {
     pub local_ip: Option<IpAddr>,
     /// The credential is the node's own certificate already: none has to be requested.
     pub certified: bool,
+    /// The server's clock and this machine's at the same moment.
+    pub clocks: Option<(Timestamp, Timestamp)>,
+    /// Nodes of the cluster, for whoever may list them.
+    pub nodes: Vec<NodeOfCluster>,
 }
 
 impl ClusterAnswers {
@@ -358,6 +363,8 @@ impl ClusterAnswers {
             tls_server_name: None,
             local_ip: None,
             certified: false,
+            clocks: None,
+            nodes: Vec::new(),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! administrator's kubeconfig where one was given.
 
 mod about;
+mod approval;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use self::about::about;
+use self::approval::approve;
 use super::{
     Certified, Cluster, Credential, Deletion, Marks, NodeCredentials, NodeSight, Tell, Way,
 };
@@ -197,7 +199,12 @@ impl Cluster for ApiCluster {
         let found = muster_net::discover_as(request, identity, limits, &mut hear).await?;
         let client = found.client;
         let deadline = after(SURVEY_LIMIT);
-        let about = about(&client, credential.worker_profile.clone(), deadline, tell);
+        // A file may be an administrator's; a token's bearer lists nothing.
+        let lists = matches!(credential.way, Way::Introduction(_))
+            && !certified
+            && credential.worker_profile.is_none();
+        let wish = credential.worker_profile.clone();
+        let about = about(&client, wish, deadline, lists, tell);
         let mut unless_of_k0s = |progress| {
             // That of a worker profile is told instead.
             let of_kubeadm = matches!(progress, Progress::ClusterConfigRead { .. });
@@ -229,6 +236,8 @@ impl Cluster for ApiCluster {
             tls_server_name: found.trust.server_name.map(|name| name.server_name()),
             local_ip: found.local_ip,
             certified,
+            clocks: about.clocks,
+            nodes: about.nodes,
             ..ClusterAnswers::new(
                 found.trust.endpoint.url(),
                 found.trust.ca.to_pem(),
@@ -254,9 +263,35 @@ impl Cluster for ApiCluster {
             name: node.to_string(),
             message: error.to_string(),
         })?;
-        let mut hear = |progress| tell(progress);
+        let (waits, waiting) = tokio::sync::oneshot::channel();
+        let mut waits = Some(waits);
+        let mut hear = |progress| {
+            if let Progress::CsrPending {
+                name,
+                approved: false,
+                ..
+            } = &progress
+                && let Some(waits) = waits.take()
+            {
+                // Nobody listens once the certificate is there.
+                let _ = waits.send(name.clone());
+            }
+            tell(progress);
+        };
+        // Whoever brings a kubeconfig of their own may be the one who is waited for.
+        let own = self.credential.as_ref();
+        let own = own.filter(|own| matches!(own.way, Way::Introduction(_)));
+        let approval = async {
+            if let (Some(_), Ok(name)) = (own, waiting.await) {
+                approve(&client, &name, node, key).await;
+            }
+            std::future::pending().await
+        };
         // The name was surveyed moments ago; an Enrolment asks for the certificate alone.
-        let issued = muster_net::enrol(&client, wish, after(limit), &mut hear).await?;
+        let issued = tokio::select! {
+            issued = muster_net::enrol(&client, wish, after(limit), &mut hear) => issued?,
+            never = approval => never,
+        };
         Ok(Certified {
             csr: issued.csr_name,
             chain: issued.chain.to_pem(),

@@ -13,9 +13,7 @@ use muster_plan::{
     ClusterAnswers, Facts, JoinRequest, Part, Phase, Plan, SecretBag, SecretName, Step,
     StepContent, findings_with_cluster, plan,
 };
-use muster_saga::{
-    Driver, Halt, Header, OnFailure, Outcome, SagaId, Start, Status, StepId,
-};
+use muster_saga::{Driver, Halt, Header, OnFailure, Outcome, SagaId, Start, Status, StepId};
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{ApiCluster, Cluster, Credential, NodeCredentials};

@@ -5,6 +5,9 @@
 
 mod etcd;
 mod foreign;
+mod member;
+
+pub use member::{Membership, remove_etcd_member};
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -158,6 +158,28 @@ pub fn preflight_sight(request: &JoinRequest, api: &ApiSight) -> Vec<Finding> {
     ignoring(request, cluster::sight(api, &request.endpoint.to_string()))
 }
 
+/// What a join sees on its way that concerns the machine and no credential: clocks that differ, and another Node with
+/// this machine's ids. The Node of its own name is the join's own question.
+#[must_use]
+pub(crate) fn seen_on_the_way(
+    facts: &Facts,
+    request: &JoinRequest,
+    answers: &ClusterAnswers,
+) -> Vec<Finding> {
+    let sight = ApiSight {
+        clocks: answers.clocks,
+        ..ApiSight::default()
+    };
+    let others = answers.nodes.iter();
+    let others: Vec<NodeOfCluster> = others
+        .filter(|node| node.name != request.node_name.as_str())
+        .cloned()
+        .collect();
+    let mut findings = preflight_sight(request, &sight);
+    findings.extend(preflight_among(facts, request, &others));
+    findings
+}
+
 /// Runs the checks over the cluster's Nodes, for whoever may list them.
 #[must_use]
 pub fn preflight_among(

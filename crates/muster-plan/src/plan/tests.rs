@@ -199,3 +199,30 @@ fn a_kubelet_that_is_given_a_serving_certificate_gets_none_of_ours() {
     // The built-in kubelet serves nothing.
     assert!(!makes(&plan(&plain(), &request(), &answers()).unwrap()));
 }
+
+#[test]
+fn clocks_that_differ_and_clones_are_told_by_a_join_too() {
+    let node = |name: &str| crate::checks::NodeOfCluster {
+        name: name.into(),
+        ready: true,
+        machine_id: "0123".into(),
+        ..Default::default()
+    };
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let told = ClusterAnswers {
+        clocks: Some((at(1000), at(1060))),
+        // The Node of its own name is another question.
+        nodes: vec![node("n1"), node("n2")],
+        ..answers()
+    };
+    let facts = Facts {
+        machine_id: Some("0123".into()),
+        ..plain()
+    };
+    let plan = plan(&facts, &request(), &told).unwrap();
+    let ids: Vec<&str> = plan.findings.iter().map(|found| found.id.as_str()).collect();
+    assert!(ids.contains(&"ClockSkew") && !ids.contains(&"NodeName"), "{ids:?}");
+    let clones = ids.iter().filter(|id| **id == "MachineId").count();
+    assert_eq!(clones, 1);
+    assert!(!plan.fatal().any(|found| found.id == "ClockSkew"));
+}

@@ -4,7 +4,7 @@ use super::line::Parsed;
 use super::refusal::{Refusal, warning};
 use super::{ambient, config, join};
 use crate::printer::Printer;
-use muster_fleet::{Event, EventSink, ResetOptions, ResetOutcome};
+use muster_fleet::{Event, EventSink, Membership, ResetOptions, ResetOutcome};
 use muster_host::{Host, LocalHost};
 use muster_kubeadm::config::{
     Ambient, DEFAULT_CRI_SOCKET, ResetConfiguration, Strictness, read_reset, resolve_reset,
@@ -43,10 +43,12 @@ pub(super) async fn run(line: &Parsed, printer: Printer) -> Result<(), Refusal> 
     if !skips("preflight") {
         preflight(&reset, printer)?;
     }
-    if skips("cleanup-node") {
-        return Ok(());
+    let keeps_member = skips("remove-etcd-member");
+    if !skips("cleanup-node") {
+        clean_up(&reset, keeps_member, line, printer).await?;
+    } else if !keeps_member {
+        remove_member(&reset, line, printer).await?;
     }
-    clean_up(&reset, skips("remove-etcd-member"), line, printer).await?;
     printer.text(INSTRUCTIONS);
     Ok(())
 }
@@ -57,11 +59,56 @@ pub(super) async fn phase(name: &str, line: &Parsed, printer: Printer) -> Result
     match name {
         "preflight" => preflight(&reset, printer),
         "cleanup-node" => clean_up(&reset, false, line, printer).await,
-        // An etcd member is removed with the join that added it, before its data; apart from it there is none of ours.
-        _ => {
-            printer.line("[reset] An etcd member that muster added is removed by phase cleanup-node, before its data");
-            Ok(())
+        _ => remove_member(&reset, line, printer).await,
+    }
+}
+
+/// Ends the membership of the etcd here. Its data goes with cleanup-node: until then its process may still use it.
+async fn remove_member(
+    reset: &ResetConfiguration,
+    line: &Parsed,
+    printer: Printer,
+) -> Result<(), Refusal> {
+    let host: Arc<dyn Host> = Arc::new(LocalHost::new(join::surroundings(reset.dry_run)?.root));
+    let done = muster_fleet::remove_etcd_member(&options(reset, false, line), host)
+        .await
+        .map_err(|error| {
+            Refusal::new(error.id(), error.exit_code(), error.message())
+                .in_front("error execution phase remove-etcd-member")
+        })?;
+    match done {
+        // As kubeadm where no etcd of its making runs.
+        Membership::None => {}
+        Membership::Planned(_) => {
+            printer
+                .line("[dryrun] Would remove the etcd member on this node from the etcd cluster");
         }
+        Membership::Over(name) => printer.line(format!(
+            "[reset] etcd member {name} is no member of its cluster any more; phase cleanup-node removes its data"
+        )),
+        Membership::Stays(residue) => printer.note(warning(&format!(
+            "[reset] Failed to remove etcd member: {}, please manually remove this etcd member using etcdctl ({})",
+            residue.why, residue.remedy
+        ))),
+    }
+    Ok(())
+}
+
+fn options(reset: &ResetConfiguration, keeps_member: bool, line: &Parsed) -> ResetOptions {
+    // kubeadm names the administrator's kubeconfig by default, and does without it where there is none.
+    let kubeconfig = PathBuf::from(line.text_or_default("kubeconfig"));
+    ResetOptions {
+        admin_kubeconfig: Some(kubeconfig).filter(|path| path.exists()),
+        dry_run: reset.dry_run,
+        wishes: ResetWishes {
+            cleanup: true,
+            cert_dir: reset.certificates_dir.trim_end_matches('/').to_owned(),
+            cri_socket: Some(reset.cri_socket.clone()),
+            cleanup_tmp_dir: reset.cleanup_tmp_dir,
+            network_plugins: false,
+            firewall: false,
+        },
+        keep_etcd_member: keeps_member,
     }
 }
 
@@ -149,21 +196,7 @@ async fn clean_up(
     printer: Printer,
 ) -> Result<(), Refusal> {
     let surroundings = join::surroundings(reset.dry_run)?;
-    // kubeadm names the administrator's kubeconfig by default, and does without it where there is none.
-    let kubeconfig = PathBuf::from(line.text_or_default("kubeconfig"));
-    let options = ResetOptions {
-        admin_kubeconfig: Some(kubeconfig).filter(|path| path.exists()),
-        dry_run: reset.dry_run,
-        wishes: ResetWishes {
-            cleanup: true,
-            cert_dir: reset.certificates_dir.trim_end_matches('/').to_owned(),
-            cri_socket: Some(reset.cri_socket.clone()),
-            cleanup_tmp_dir: reset.cleanup_tmp_dir,
-            network_plugins: false,
-            firewall: false,
-        },
-        keep_etcd_member: keeps_member,
-    };
+    let options = options(reset, keeps_member, line);
     let host: Arc<dyn Host> = Arc::new(LocalHost::new(surroundings.root));
     let events = EventSink::new(move |event| match event {
         Event::StepUndone { description, .. } if !description.starts_with("nothing to do") => {

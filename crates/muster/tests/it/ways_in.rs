@@ -332,6 +332,57 @@ fn a_request_that_nobody_approves_in_time_says_how_to_approve_it() {
     assert!(node.paths().is_empty());
 }
 
+const INSTALLER: &str = "
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: installer, namespace: kube-system}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: installer}
+rules:
+- {apiGroups: [certificates.k8s.io], resources: [certificatesigningrequests], verbs: [create, get, list, watch]}
+- {apiGroups: [certificates.k8s.io], resources: [certificatesigningrequests/approval], verbs: [update]}
+- apiGroups: [certificates.k8s.io]
+  resources: [signers]
+  resourceNames: [kubernetes.io/kube-apiserver-client-kubelet]
+  verbs: [approve]
+- {apiGroups: [''], resources: [nodes], verbs: [get]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: installer}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: installer}
+subjects: [{kind: ServiceAccount, name: installer, namespace: kube-system}]
+";
+
+#[test]
+fn whoever_may_approve_requests_approves_their_own_join() {
+    let server = TestServer::start();
+    // Such requests are approved for nobody by themselves: this one may approve, and is not of those who need not.
+    let objects = server.folder.path().join("installer.yaml");
+    fs::write(&objects, INSTALLER).unwrap();
+    server.kubectl_ok(&["create", "-f", objects.to_str().unwrap()]);
+    let token = server.kubectl_ok(&["create", "token", "-n", "kube-system", "installer"]);
+    let file = discovery_file(&server, &format!("token: {}", token.trim()));
+    let node = server.node();
+    let flags = ["--discovery-file", file.to_str().unwrap(), "-o", "json"];
+    let output = join(&node, None, &flags);
+    joined(&output);
+    assert!(
+        text_of(&output).contains("csr-pending"),
+        "{}",
+        text_of(&output)
+    );
+    let approved = server.kubectl_ok(&[
+        "get",
+        "csr",
+        "-o",
+        "jsonpath={.items[*].status.conditions[*].reason}",
+    ]);
+    assert!(approved.contains("JoinedByAdministrator"), "{approved}");
+}
+
 /// A proxy for CONNECT that leads everything to one port and gives back what was asked for.
 fn proxy(to: u16) -> (u16, std::sync::mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
