@@ -71,7 +71,7 @@ pub(super) fn objects() -> Vec<Value> {
     let mut objects = Vec::new();
     POLICY.kubernetes.write_to(&mut objects, Origin::Kubernetes);
     POLICY.kubeadm.write_to(&mut objects, Origin::Kubeadm);
-    // Unmarked as well: whoever does not want them may take them away.
+    // Unmarked as well: subjects that somebody takes out stay out.
     POLICY.k0s.write_to(&mut objects, Origin::Kubeadm);
     objects
 }

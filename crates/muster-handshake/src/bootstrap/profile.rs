@@ -170,8 +170,16 @@ impl ProfileSearch {
             let error = HandshakeError::WorkerProfileMissing { profile, tried };
             return vec![Effect::Finished(Err(error))];
         }
-        let told = Progress::WorkerProfileMissing { profile, tried };
-        vec![Effect::Tell(told), Effect::Finished(Ok(None))]
+        let mut effects = Vec::new();
+        // A server that does not even tell its version says elsewhere why.
+        if !tried.is_empty() {
+            effects.push(Effect::Tell(Progress::WorkerProfileMissing {
+                profile,
+                tried,
+            }));
+        }
+        effects.push(Effect::Finished(Ok(None)));
+        effects
     }
 
     fn found(&mut self, data: &Value) -> Effects {
@@ -349,6 +357,8 @@ mod tests {
         let wish = ProfileWish::named("gpu").unwrap();
         let (_, effects) = ProfileSearch::start(wish, None, Timestamp::MAX);
         assert!(matches!(effects.as_slice(), [Effect::Finished(Err(_))]));
+        let (_, effects) = ProfileSearch::start(ProfileWish::default(), None, Timestamp::MAX);
+        assert!(matches!(effects.as_slice(), [Effect::Finished(Ok(None))]));
     }
 
     #[test]
