@@ -111,6 +111,7 @@ impl Announcer {
             return;
         };
         match (status.as_str(), reason.as_str()) {
+            ("True", _) if after.status.token_id.is_none() => {}
             ("True", _) => {
                 let end = after.status.expiration_time;
                 let end = end.map_or_else(|| "never".to_owned(), |end| end.to_string());

@@ -14,6 +14,9 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 /// The name of the Lease.
 pub(crate) const NAME: &str = "muster-operator";
 
+/// How long letting go may take.
+const RELEASE: Duration = Duration::from_secs(5);
+
 /// Who stands for election.
 #[derive(Clone)]
 pub(crate) struct Candidate {
@@ -115,22 +118,27 @@ impl Candidate {
     /// Lets go of the Lease, so that the next need not wait.
     pub(crate) async fn release(&self) {
         let released = async {
-            let mut lease = self.leases.get(NAME).await?;
-            let spec = lease.spec.get_or_insert_default();
-            if spec.holder_identity.as_deref() == Some(&self.identity) {
-                spec.holder_identity = Some(String::new());
-                spec.lease_duration_seconds = Some(1);
-                self.leases
-                    .replace(NAME, &PostParams::default(), &lease)
-                    .await?;
-            }
+            // A renewal that was under way may come in between.
+            while !self.try_to_release().await? {}
             Ok::<_, kube::Error>(())
         };
-        match tokio::time::timeout(Duration::from_secs(2), released).await {
+        match tokio::time::timeout(RELEASE, released).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the Lease was not released"),
             Err(_) => tracing::warn!("the Lease was not released in time"),
         }
+    }
+
+    async fn try_to_release(&self) -> Result<bool, kube::Error> {
+        let mut lease = self.leases.get(NAME).await?;
+        let spec = lease.spec.get_or_insert_default();
+        if spec.holder_identity.as_deref() != Some(self.identity.as_str()) {
+            return Ok(true);
+        }
+        spec.holder_identity = Some(String::new());
+        spec.lease_duration_seconds = Some(1);
+        let written = self.leases.replace(NAME, &PostParams::default(), &lease);
+        won(written.await)
     }
 
     async fn try_to_hold(&self, observed: &mut Observed) -> Result<bool, kube::Error> {

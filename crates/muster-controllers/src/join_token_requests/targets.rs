@@ -27,6 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 /// How long one call to a target cluster may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -34,6 +35,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// How long a cluster is kept that nobody has to do with.
+const LINGER: Duration = Duration::from_secs(300);
 /// How many calls one target cluster gets at the same time.
 const CALLS: usize = 16;
 
@@ -66,6 +69,8 @@ pub(crate) struct Standing {
 struct Entry {
     shared: Arc<Shared>,
     wanted_by: HashSet<Item>,
+    /// Since when nobody has to do with the cluster.
+    idle: Option<Instant>,
     task: AbortHandle,
 }
 
@@ -141,6 +146,7 @@ impl Targets {
                 .entry(place.clone())
                 .or_insert_with(|| self.begin(place.clone()));
             entry.wanted_by.insert(item.clone());
+            entry.idle = None;
         }
         for place in before.difference(&places) {
             let Some(entry) = entries.get_mut(place) else {
@@ -148,10 +154,21 @@ impl Targets {
             };
             entry.wanted_by.remove(item);
             if entry.wanted_by.is_empty() {
-                entries.remove(place);
-                self.keep_standing(place, &HashSet::new());
+                entry.idle = Some(Instant::now());
             }
         }
+        self.let_go(&mut entries);
+    }
+
+    /// Ends what nobody has had to do with for a while. The next request often comes soon after the last one.
+    fn let_go(&self, entries: &mut HashMap<Place, Entry>) {
+        entries.retain(|place, entry| {
+            let keeps = entry.idle.is_none_or(|since| since.elapsed() < LINGER);
+            if !keeps {
+                self.keep_standing(place, &HashSet::new());
+            }
+            keeps
+        });
     }
 
     fn begin(self: &Arc<Self>, place: Place) -> Entry {
@@ -166,6 +183,7 @@ impl Targets {
         Entry {
             shared,
             wanted_by: HashSet::new(),
+            idle: None,
             task: task.abort_handle(),
         }
     }

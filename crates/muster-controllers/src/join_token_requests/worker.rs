@@ -80,7 +80,7 @@ impl Worker {
         place: &Place,
     ) -> Result<Option<Timestamp>, Trouble> {
         let mut request = self.world.request(place);
-        let mut is_fresh = false;
+        let (mut is_fresh, mut is_absent) = (false, false);
         for _ in 0..STEPS {
             let strays = self.strays(place, request.as_deref());
             self.want(item, request.as_deref(), &strays);
@@ -96,7 +96,7 @@ impl Worker {
                 }
                 return Ok(None);
             };
-            match self.step(&known).await {
+            match self.step(&known, &mut is_absent).await {
                 Ok(Next::Look(newer)) => request = Some(newer),
                 Ok(Next::Rest(until)) => return Ok(until),
                 Err(Trouble::Outdated) => {
@@ -175,12 +175,14 @@ impl Worker {
         Ok(are_left)
     }
 
-    async fn step(&self, request: &Arc<Request>) -> Result<Next, Trouble> {
+    /// `is_absent` remembers from step to step that there is no Secret; whoever makes one finds out otherwise.
+    async fn step(&self, request: &Arc<Request>, is_absent: &mut bool) -> Result<Next, Trouble> {
         if let Some(lost) = self.lost(request).await? {
             self.announcer.tell(request, News::Lost { id: &lost });
             return self.write(request, &without(request, &lost)).await;
         }
-        let secret = self.secret_of(request).await?;
+        let secret = self.secret_of(request, *is_absent).await?;
+        *is_absent = request.is_held() && secret == SecretState::Absent;
         let fresh = BootstrapToken::generate(&mut { self.entropy });
         let view = View {
             request,
@@ -197,7 +199,10 @@ impl Worker {
                 Ok(Next::Look(self.world.put_request(held)))
             }
             Step::Write(status) => self.write(request, &status).await,
-            Step::Deliver(issue) => self.deliver(request, &issue, &secret).await,
+            Step::Deliver(issue) => {
+                *is_absent = false;
+                self.deliver(request, &issue, &secret).await
+            }
             Step::Remove(issue, status) => self.remove(request, &issue, &status).await,
             Step::Owe(issue, status) => {
                 let debt = Debt::of(&issue, request.place.clone(), &request.uid);
@@ -257,13 +262,14 @@ impl Worker {
         self.targets.note(request.place.clone(), token);
     }
 
-    async fn secret_of(&self, request: &Request) -> Result<SecretState, Trouble> {
+    async fn secret_of(&self, request: &Request, is_absent: bool) -> Result<SecretState, Trouble> {
         let needs_look = request.is_held() && !request.deleting && request.wish.is_ok();
         if !needs_look {
             return Ok(SecretState::Absent);
         }
         let seen = match self.world.secret(&request.place) {
             Some(seen) => Some(seen),
+            None if is_absent => None,
             None => {
                 let api =
                     Api::<SecretObject>::namespaced(self.client.clone(), &request.place.namespace);
