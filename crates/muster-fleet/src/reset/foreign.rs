@@ -17,6 +17,13 @@ pub(super) struct Found {
     pub(super) node_name: Option<String>,
 }
 
+/// How the etcd member here parted from its cluster.
+#[derive(Default)]
+pub(super) struct Parting {
+    over: bool,
+    left_behind: Option<Residue>,
+}
+
 /// Looks at a machine without changing it. `etcd_is_over` assumes that its etcd member leaves.
 pub(super) async fn look(
     host: &dyn Host,
@@ -71,59 +78,42 @@ async fn evidence(host: &dyn Host, cert_dir: &str) -> Result<Evidence, JoinError
     Ok(evidence)
 }
 
-/// What another tool has put at our journal's paths since. Its files and ours of before lie mixed, so nothing proves
-/// anything.
-pub(super) async fn anothers(host: &dyn Host) -> Result<Vec<Residue>, JoinError> {
-    let mut left = Vec::new();
-    for path in [
-        paths::KUBELET_CONF,
-        paths::CA_CRT,
-        paths::KUBELET_CLIENT_CURRENT,
-    ] {
-        if host.read(path).await.map_err(JoinError::Host)?.is_none() {
-            continue;
-        }
-        let state = host.root().real(paths::STATE_DIR);
-        left.push(Residue {
-            what: host.root().real(path),
-            why: "another tool has joined this machine since the join in the journal".into(),
-            remedy: format!(
-                "Reset it with that tool (`kubeadm reset`); or let the proof of the files decide: rm -r {state}, then `muster reset`"
-            ),
-        });
-    }
-    Ok(left)
-}
-
 impl Reset<'_> {
+    /// The etcd member here leaves its cluster, while it still runs: it is asked, and its own vote may be needed to let it
+    /// go. Says whether its membership is over, and what stays.
+    ///
+    /// This and what is done to the Node are no steps of a saga: both change nothing when they are repeated, and until the
+    /// saga of the removal has begun, the files that led here lead here again.
+    pub(super) async fn part_from_etcd(&self) -> Result<Parting, JoinError> {
+        let found = look(self.host, self.options, false).await?;
+        let Some(member) = found.member.filter(|_| !self.options.keep_etcd_member) else {
+            return Ok(Parting::default());
+        };
+        match etcd::leave(self.cluster.control_plane(), self.host, &member).await {
+            Leaving::Over => Ok(Parting {
+                over: true,
+                left_behind: None,
+            }),
+            Leaving::Stays(residue) => Ok(Parting {
+                over: false,
+                left_behind: Some(residue),
+            }),
+            // Whatever else went, its etcd would go with it.
+            Leaving::Held(residue) => Err(JoinError::UndoIncomplete {
+                left_behind: vec![residue],
+                cause: None,
+            }),
+        }
+    }
+
     /// Removes what is proved; says whether there was anything, and what is left.
     pub(super) async fn remove_foreign(
         &self,
         journal: &Journal,
+        parting: Parting,
     ) -> Result<(bool, Vec<Residue>), JoinError> {
-        let found = look(self.host, self.options, false).await?;
-        let mut left_behind = Vec::new();
-        // While it still runs: it is asked, and its own vote may be needed to let it go.
-        let over = match &found.member {
-            Some(_) if self.options.keep_etcd_member => false,
-            Some(member) => {
-                match etcd::leave(self.cluster.control_plane(), self.host, member).await {
-                    Leaving::Over => true,
-                    Leaving::Stays(residue) => {
-                        left_behind.push(residue);
-                        false
-                    }
-                    // Whatever else went, its etcd would go with it.
-                    Leaving::Held(residue) => {
-                        return Err(JoinError::UndoIncomplete {
-                            left_behind: vec![residue],
-                            cause: None,
-                        });
-                    }
-                }
-            }
-            None => false,
-        };
+        let over = parting.over;
+        let mut left_behind: Vec<Residue> = parting.left_behind.into_iter().collect();
         let Found {
             plan, node_name, ..
         } = look(self.host, self.options, over).await?;

@@ -148,20 +148,27 @@ pub async fn reset_with(
         .filter(|told| kind(told) != KIND)
         .partition(|told| kind(told) == JOIN);
     let anothers = is_anothers_node(host, &joins).await?;
-    // The latest first, as it may stand on the earlier ones. What another tool has overwritten is no longer ours.
-    let joins = if anothers { Vec::new() } else { joins };
+    // The latest first, as it may stand on the earlier ones. What another tool has removed and made anew is no longer
+    // ours: its content proves what it is, as where there is no journal.
+    let (joins, gone) = if anothers {
+        (Vec::new(), joins)
+    } else {
+        (joins, Vec::new())
+    };
     let journalled = !joins.is_empty();
     for told in joins.into_iter().rev().chain(others.into_iter().rev()) {
         did = true;
         left_behind.extend(reset.take_back(journal, told).await?);
     }
-    if anothers {
-        left_behind.extend(foreign::anothers(host).await?);
-    } else if !journalled {
+    if !journalled {
+        let parting = reset.part_from_etcd().await?;
         let marked = reset.take_back_marked().await?;
-        let (removed, left) = reset.remove_foreign(journal).await?;
+        let (removed, left) = reset.remove_foreign(journal, parting).await?;
         did |= marked || removed;
         left_behind.extend(left);
+    }
+    for told in gone {
+        reset.write_off(journal, told).await?;
     }
     let further = optional_purges(&options.wishes);
     if !further.is_empty() {
@@ -315,9 +322,7 @@ impl<'a> Reset<'a> {
         let ours = live.iter().filter(|told| kind(told) != JOIN || !anothers);
         let mut undo: Vec<String> = ours.rev().flat_map(lines).collect();
         let mut left_behind = Vec::new();
-        if anothers {
-            left_behind.extend(foreign::anothers(self.host).await?);
-        } else if joins.is_empty() {
+        if anothers || joins.is_empty() {
             undo.extend(marks(self.host).await?.iter().map(Step::undo));
             let found = foreign::look(self.host, self.options, true).await?;
             if let Some(member) = found.member.filter(|_| !self.options.keep_etcd_member) {
@@ -339,6 +344,17 @@ impl<'a> Reset<'a> {
             return self.conclude(false, left_behind);
         }
         Ok(ResetOutcome::Planned { undo, left_behind })
+    }
+
+    /// Ends a join on record whose files another tool has removed.
+    async fn write_off(&self, journal: &Journal, told: Told) -> Result<(), JoinError> {
+        let start = Start::TakeBack {
+            reason: "another tool has joined this machine since".into(),
+        };
+        let mut driver = Driver::resume(&told.entries, start, OnFailure::Unwind)
+            .map_err(|source| JoinError::JournalDamaged { source })?;
+        let run = self.run(String::new());
+        run.write_off(&mut driver, &journal.of(told.id)).await
     }
 
     async fn take_back(&self, journal: &Journal, told: Told) -> Result<Vec<Residue>, JoinError> {

@@ -1,6 +1,7 @@
 //! The steps of a control-plane join on the cluster: which is done by whom. Shared certificates and the turn are here;
 //! etcd's members, marks and health have files of their own.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use muster_kubeadm::Blueprint;
 use muster_kubeadm::manifests::StaticPod;
 use muster_kubeadm::shared_certs::{CertificateKey, SharedCerts, SharedCertsError};
 use muster_plan::{Step, StepContent};
-use muster_saga::{Driver, Failure, Residue};
+use muster_saga::{Driver, Failure, Residue, StepId, StepState};
 use parking_lot::Mutex;
 use serde_json::Value;
 
@@ -55,17 +56,21 @@ pub(super) fn fail(id: &str, message: impl Into<String>, remedy: &str) -> Failur
     }
 }
 
+/// A step of the saga by its id, and how it stands.
+pub(super) fn step_of<'a>(driver: &'a Driver, id: &str) -> Option<(Step, Option<&'a StepState>)> {
+    let (state, id) = (driver.state()?, StepId::new(id));
+    let spec = state.header().definition.step(&id)?;
+    Some((StepContent::of(spec).ok()?.step, state.step(&id)))
+}
+
 /// The plan's blueprint and the static pods that wait for values, from the journal.
-fn prepared(driver: &Driver) -> Option<(Blueprint, std::collections::BTreeMap<StaticPod, Value>)> {
-    let steps = driver.state()?.header().definition.steps();
-    steps
-        .iter()
-        .find_map(|spec| match StepContent::of(spec).ok()?.step {
-            Step::PrepareControlPlane {
-                blueprint, pods, ..
-            } => Some((*blueprint, pods)),
-            _ => None,
-        })
+fn prepared(driver: &Driver) -> Option<(Blueprint, BTreeMap<StaticPod, Value>)> {
+    match step_of(driver, "prepare-control-plane")?.0 {
+        Step::PrepareControlPlane {
+            blueprint, pods, ..
+        } => Some((*blueprint, pods)),
+        _ => None,
+    }
 }
 
 /// The plan's blueprint.
@@ -297,11 +302,8 @@ pub(super) fn no_blueprint() -> Failure {
 }
 
 fn turn_of(driver: &Driver) -> Option<(String, String)> {
-    let steps = driver.state()?.header().definition.steps();
-    steps
-        .iter()
-        .find_map(|spec| match StepContent::of(spec).ok()?.step {
-            Step::TakeTurn { lease, holder } => Some((lease, holder)),
-            _ => None,
-        })
+    match step_of(driver, "take-turn")?.0 {
+        Step::TakeTurn { lease, holder } => Some((lease, holder)),
+        _ => None,
+    }
 }

@@ -10,13 +10,13 @@ use muster_kubeadm::blueprint::Etcd;
 use muster_kubeadm::manifests::initial_cluster;
 use muster_net::EtcdError;
 use muster_net::etcd::{Departure, Member};
-use muster_plan::{Step, StepContent, etcd_client_urls};
+use muster_plan::{Step, etcd_client_urls};
 use muster_saga::{Driver, Failure, Residue, Status};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use super::control_plane::{blueprint, fail, no_blueprint};
+use super::control_plane::{blueprint, fail, no_blueprint, step_of};
 use super::{Run, damaged, to_value};
 use crate::cluster::{
     Administrator, EtcdAccess, Etcds, administration_failure, etcd_failure, words,
@@ -29,6 +29,9 @@ const PROBE: Duration = Duration::from_secs(3);
 /// How long the API may be unable to answer; kubeadm's `kubernetesAPICall`.
 const API_LIMIT: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(250);
+/// The steps that add the member and give it its vote.
+const ADDS: &str = "add-etcd-learner";
+const PROMOTES: &str = "promote-etcd-member";
 /// Where a pod of etcd says how its clients reach it.
 const ETCD_ANNOTATION: &str = "kubeadm.kubernetes.io/etcd.advertise-client-urls";
 /// The pods of stacked etcds.
@@ -83,17 +86,10 @@ fn members_text(members: &[Member], name: &str, peer_url: &str) -> String {
 
 /// The step that adds the member, and the member as it was added.
 pub(super) fn learner(driver: &Driver) -> Option<(Step, Option<Learner>)> {
-    let state = driver.state()?;
-    let steps = state.header().definition.steps();
-    steps.iter().find_map(|spec| {
-        let step = StepContent::of(spec).ok()?.step;
-        if !matches!(step, Step::AddEtcdLearner { .. }) {
-            return None;
-        }
-        let receipt = state.step(&spec.id).and_then(|step| step.receipt.clone());
-        let learner = receipt.and_then(|receipt| serde_json::from_value(receipt).ok());
-        Some((step, learner))
-    })
+    let (step, state) = step_of(driver, ADDS)?;
+    let receipt = state.and_then(|state| state.receipt.clone());
+    let learner = receipt.and_then(|receipt| serde_json::from_value(receipt).ok());
+    Some((step, learner))
 }
 
 /// Where the etcds are reached, as their static pods tell. Pods that were just made may not tell it yet: it is asked
@@ -224,7 +220,7 @@ impl Run<'_> {
         let (name, peer_url, before) = match step {
             // Whether it was there before is known from the step that added it.
             Step::PromoteEtcdMember { name, peer_url, .. } => {
-                (name, peer_url, member_before(driver, peer_url))
+                (name, peer_url, member_before(driver))
             }
             Step::AddEtcdLearner { name, peer_url, .. } => {
                 let before = serde_json::from_value(prior.clone());
@@ -342,26 +338,12 @@ fn stacked(driver: &Driver) -> Result<Blueprint, Failure> {
 }
 
 fn promotion(driver: &Driver) -> Status {
-    let Some(state) = driver.state() else {
-        return Status::Pending;
-    };
-    let steps = state.header().definition.steps();
-    let promotes = |spec: &&muster_saga::StepSpec| {
-        StepContent::of(spec)
-            .is_ok_and(|content| matches!(content.step, Step::PromoteEtcdMember { .. }))
-    };
-    let step = steps.iter().find(promotes);
-    step.map_or(Status::Pending, |spec| state.status_of(&spec.id))
+    step_of(driver, PROMOTES)
+        .and_then(|(_, state)| state)
+        .map_or(Status::Pending, |state| state.status)
 }
 
-fn member_before(driver: &Driver, peer_url: &str) -> Option<MemberBefore> {
-    let state = driver.state()?;
-    let steps = state.header().definition.steps();
-    let spec = steps.iter().find(|spec| {
-        StepContent::of(spec).is_ok_and(|content| {
-            matches!(&content.step, Step::AddEtcdLearner { peer_url: of, .. } if of == peer_url)
-        })
-    })?;
-    let prior = state.step(&spec.id)?.prior.clone()?;
-    serde_json::from_value(prior).ok()
+fn member_before(driver: &Driver) -> Option<MemberBefore> {
+    let (_, state) = step_of(driver, ADDS)?;
+    serde_json::from_value(state?.prior.clone()?).ok()
 }
