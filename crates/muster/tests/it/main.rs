@@ -7,6 +7,7 @@
 
 mod admission;
 mod bench;
+mod control_plane_resets;
 mod control_planes;
 mod crashes;
 mod everyday;
@@ -16,6 +17,7 @@ mod join_config;
 mod joining;
 mod k0s_tokens;
 mod kubeadm_face;
+mod plane;
 mod playground;
 mod reference;
 mod refusals;
