@@ -17,6 +17,7 @@ mod join_config;
 mod joining;
 mod k0s_tokens;
 mod kubeadm_face;
+mod operator;
 mod plane;
 mod playground;
 mod reference;
