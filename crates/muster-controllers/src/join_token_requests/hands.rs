@@ -254,8 +254,8 @@ pub(crate) async fn put_secret(
     if !is_owned(&found, &request.uid) {
         return Ok(None);
     }
-    if found.type_ != wanted.type_ {
-        // The type of a Secret cannot be changed.
+    if found.type_ != wanted.type_ || found.immutable == Some(true) {
+        // Neither can be changed.
         let same = DeleteParams::default().preconditions(Preconditions {
             uid: found.uid(),
             resource_version: None,

@@ -137,8 +137,8 @@ impl Candidate {
         }
         spec.holder_identity = Some(String::new());
         spec.lease_duration_seconds = Some(1);
-        let written = self.leases.replace(NAME, &PostParams::default(), &lease);
-        won(written.await)
+        let parameters = PostParams::default();
+        won(self.leases.replace(NAME, &parameters, &lease).await)
     }
 
     async fn try_to_hold(&self, observed: &mut Observed) -> Result<bool, kube::Error> {

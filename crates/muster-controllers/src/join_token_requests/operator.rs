@@ -11,7 +11,7 @@ use super::names::{DEBT_LABEL, DEFINITION, REQUEST_LABEL, STORED_VERSION};
 use super::reference::{ClusterKind, clusters_of_secret, read_cluster};
 use super::request::{Place, Request};
 use super::served::{Seen, follow};
-use super::targets::{Item, Targets};
+use super::targets::{Item, Targets, Tether};
 use super::worker::Worker;
 use super::world::World;
 use crate::events::{Change, changes};
@@ -143,6 +143,7 @@ impl Operator {
             manager,
             sender.clone(),
         );
+        let _tether = Tether(Arc::clone(&targets));
         *self.works.lock() = Some(Works {
             world: Arc::clone(&world),
             targets: Arc::clone(&targets),

@@ -102,6 +102,15 @@ pub(crate) struct Targets {
     standing: Mutex<HashMap<Place, HashSet<Standing>>>,
 }
 
+/// Lets all clusters go when it is dropped: their tasks hold on to what they work for.
+pub(crate) struct Tether(pub(crate) Arc<Targets>);
+
+impl Drop for Tether {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 /// What was found of a cluster before it was asked.
 struct Found {
     access: Access,
@@ -280,6 +289,12 @@ impl Targets {
             !tokens.is_empty()
         });
         changed
+    }
+
+    /// Lets all clusters go.
+    fn end(&self) {
+        self.wants.lock().clear();
+        self.entries.lock().clear();
     }
 
     fn tell(&self, item: Item) {
