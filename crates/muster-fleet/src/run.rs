@@ -176,6 +176,21 @@ impl Run<'_> {
         }
     }
 
+    /// Brings a saga to its end on record only: what it did is no longer there to be taken back.
+    pub(crate) async fn write_off(
+        &self,
+        driver: &mut Driver,
+        journal: &SagaJournal,
+    ) -> Result<(), JoinError> {
+        loop {
+            match driver.next(Timestamp::now()) {
+                Command::Append(entries) => self.write(driver, journal, &entries).await?,
+                Command::Undo { .. } => driver.on_undone(Ok(Vec::new())).map_err(driver_error)?,
+                _ => return Ok(()),
+            }
+        }
+    }
+
     async fn write(
         &self,
         driver: &mut Driver,

@@ -155,6 +155,9 @@ pub async fn reset_with(
     } else {
         (joins, Vec::new())
     };
+    for told in gone {
+        reset.write_off(journal, told).await?;
+    }
     let journalled = !joins.is_empty();
     for told in joins.into_iter().rev().chain(others.into_iter().rev()) {
         did = true;
@@ -166,9 +169,6 @@ pub async fn reset_with(
         let (removed, left) = reset.remove_foreign(journal, parting).await?;
         did |= marked || removed;
         left_behind.extend(left);
-    }
-    for told in gone {
-        reset.write_off(journal, told).await?;
     }
     let further = optional_purges(&options.wishes);
     if !further.is_empty() {

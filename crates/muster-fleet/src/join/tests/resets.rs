@@ -14,6 +14,11 @@ use crate::{repair_with, undo_repairs_with};
 fn kubeadms_worker() -> SimHost {
     let host = SimHost::new("n1");
     host.install_system_kubelet(true);
+    joined_by_kubeadm(&host);
+    host
+}
+
+fn joined_by_kubeadm(host: &SimHost) {
     let conf = b"apiVersion: v1\nkind: Config\nusers:\n- name: default-auth\n  user: {}\n";
     for (path, content) in [
         ("/etc/kubernetes/kubelet.conf", &conf[..]),
@@ -43,7 +48,6 @@ fn kubeadms_worker() -> SimHost {
             .filters
             .insert("iptables chain nat KUBE-SERVICES".into());
     });
-    host
 }
 
 /// The files that are left, without directories.
@@ -66,6 +70,34 @@ async fn reset_with_options(
         &scene.events(),
     )
     .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_kubeadm_made_after_our_join_goes_by_its_content() {
+    let host = SimHost::new("n1");
+    host.install_system_kubelet(true);
+    let scene = Scene::on(host);
+    let mut wanted = options("n1");
+    wanted.request.runtime = Runtime::Cri {
+        endpoint: Some("unix:///run/containerd/containerd.sock".into()),
+    };
+    wanted.request.ignore = muster_plan::IgnoreSet::parse(["all"]).unwrap();
+    scene.join(&wanted).await.unwrap();
+    // kubeadm resets the machine, which it knows by its files, and joins it.
+    scene.host.with_world(|world| {
+        let theirs = |path: &String| {
+            path.starts_with("/etc/kubernetes/") || path.starts_with("/var/lib/kubelet/")
+        };
+        world.tree.retain(|path, _| !theirs(path));
+    });
+    joined_by_kubeadm(&scene.host);
+    let outcome = scene.reset().await.unwrap();
+    assert!(matches!(outcome, ResetOutcome::Clean { .. }), "{outcome:?}");
+    assert_eq!(files(&scene), ["/srv/data", "/var/lib/etcd/member/snap/db"]);
+    assert!(!scene.host.kubelet_runs());
+    // The story of our join is over: another one begins at its beginning.
+    let again = scene.reset().await.unwrap();
+    assert!(matches!(again, ResetOutcome::Nothing { .. }), "{again:?}");
 }
 
 #[tokio::test(start_paused = true)]
