@@ -223,20 +223,20 @@ impl Eyes {
 
     async fn follow_requests(&self, all_are_seen: impl Fn()) {
         follow(self.client.clone(), DEFINITION, &[STORED_VERSION], |seen| match seen {
-            Seen::Change(Change::Present(object)) => {
+            Seen::Present(object) => {
                 let request = Request::read(&object);
                 self.metrics.seen(&request);
                 let place = request.place.clone();
                 self.world.put_request(request);
                 self.tell(Item::Request(place));
             }
-            Seen::Change(Change::Gone(former)) => {
+            Seen::Gone(former) => {
                 let place = Place::new(former.namespace.unwrap_or_default(), former.name);
                 self.metrics.gone(&former.uid);
                 self.world.drop_request(&place, &former.uid);
                 self.tell(Item::Request(place));
             }
-            Seen::Change(Change::Listed) => all_are_seen(),
+            Seen::Listed => all_are_seen(),
             Seen::Unserved => {
                 tracing::warn!("{DEFINITION} is not served yet: muster operator manifests prints its definition");
                 for request in self.world.requests() {
@@ -300,18 +300,18 @@ impl Eyes {
 
     async fn follow_clusters(&self, kind: ClusterKind) {
         let on = |seen| match seen {
-            Seen::Change(Change::Present(object)) => {
-                let place = Place::of(&object);
+            Seen::Present(object) => {
+                let place = Place::of(&*object);
                 let cluster = read_cluster(kind, &object);
                 self.world.put_cluster(kind, place.clone(), cluster);
                 self.targets.poke(&place);
             }
-            Seen::Change(Change::Gone(former)) => {
+            Seen::Gone(former) => {
                 let place = Place::new(former.namespace.unwrap_or_default(), former.name);
                 self.world.drop_cluster(kind, &place);
                 self.targets.poke(&place);
             }
-            Seen::Change(Change::Listed) => {
+            Seen::Listed => {
                 self.world.cluster_kind_is_listed(kind);
                 self.targets.poke_all();
             }

@@ -3,7 +3,7 @@
 //! Asking for a kind that is not there would be answered with 404 again and again; its definition is followed instead.
 //! It refuses to know what the objects are for.
 
-use crate::events::{Change, changes};
+use crate::events::{Change, Former, changes};
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -15,10 +15,24 @@ use std::pin::pin;
 /// What is seen of a kind.
 #[derive(Clone, Debug)]
 pub(crate) enum Seen {
-    /// Something of an object.
-    Change(Change<DynamicObject>),
+    /// An object exists and looks like this.
+    Present(Box<DynamicObject>),
+    /// It is gone.
+    Gone(Former),
+    /// Every object has been told of.
+    Listed,
     /// The kind is not served: there are no objects.
     Unserved,
+}
+
+impl From<Change<DynamicObject>> for Seen {
+    fn from(change: Change<DynamicObject>) -> Self {
+        match change {
+            Change::Present(object) => Self::Present(Box::new(object)),
+            Change::Gone(former) => Self::Gone(former),
+            Change::Listed => Self::Listed,
+        }
+    }
 }
 
 /// Tells `on` of every change, for ever. Of the `versions` that are served the first is used.
@@ -57,7 +71,7 @@ pub(crate) async fn follow(
                     }
                 }
             }
-            Some(change) = objects.next() => on(Seen::Change(change)),
+            Some(change) = objects.next() => on(change.into()),
         }
     }
 }

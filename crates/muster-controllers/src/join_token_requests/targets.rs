@@ -209,8 +209,7 @@ impl Targets {
     /// The cluster, if it answers.
     pub(crate) fn target(&self, place: &Place) -> Option<Arc<Target>> {
         let entries = self.entries.lock();
-        let target = entries.get(place)?.shared.state.lock().1.clone();
-        target
+        entries.get(place)?.shared.state.lock().1.clone()
     }
 
     /// Has a cluster looked at again: its object or a Secret changed.
