@@ -130,11 +130,4 @@ pub(super) fn lease(lease: &Value, errors: &mut Vec<FieldError>) {
             detail,
         ));
     }
-    if at(lease, &["spec", "holderIdentity"]).as_str() == Some("") {
-        errors.push(FieldError::invalid(
-            "spec.holderIdentity",
-            "".into(),
-            "must not be empty",
-        ));
-    }
 }

@@ -386,7 +386,6 @@ fn a_lease_lasts() {
         [
             "spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0",
             "spec.leaseTransitions: Invalid value: -1: must be greater than or equal to 0",
-            "spec.holderIdentity: Invalid value: \"\": must not be empty"
         ]
     );
 }
