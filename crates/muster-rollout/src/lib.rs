@@ -2,3 +2,7 @@
 //!
 //! Pure decisions: time and chance are arguments, what happens comes in as inputs, what to do goes out as effects. It
 //! refuses to know how a host is reached, what a join does on it, and where the journal is kept.
+
+pub mod fleet_file;
+
+pub use fleet_file::{Fleet, HostSettings, HostSpec};
