@@ -8,16 +8,18 @@
 /// Arguments: a nonce, the number of bytes, then the command. It says on both streams that it has begun; what stands
 /// before that comes from somebody else (a login shell's profile, sudo). The first part of the pipeline, which feeds the
 /// command, stays to watch the rest of standard input: its end means that nobody waits for the command any more.
+/// The shell itself gets no standard error: it would report there that the feeder was killed.
 pub(crate) const RUN: &str = concat!(
     r#"n=$1 c=$2; shift 2; "#,
     r#"PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH; "#,
     r#"if command -v "$1" >/dev/null 2>&1; then echo muster-ready-$n; echo muster-ready-$n >&2; "#,
     r#"else echo muster-missing-$n >&2; exit 127; fi; "#,
+    r#"exec 3>&2 2>/dev/null; "#,
     r#"{ read -r me rest </proc/self/stat; echo "$me"; "#,
     r#"if [ "$c" -gt 0 ]; then dd bs=1 count="$c" 2>/dev/null; fi; "#,
-    r#"exec >/dev/null 2>&1; while read -r rest; do :; done; "#,
+    r#"exec >/dev/null 3>&-; while read -r rest; do :; done; "#,
     r#"trap "" TERM; kill -s TERM 0; sleep 5; kill -s KILL 0; } | "#,
-    r#"{ read -r feeder; (exec "$@"); code=$?; kill -s KILL "$feeder" 2>/dev/null; exit "$code"; }"#,
+    r#"{ read -r feeder; (exec "$@" 2>&3 3>&-); code=$?; kill -s KILL "$feeder"; exit "$code"; }"#,
 );
 
 /// Brings standard input into a file, whole or not at all.
