@@ -3,6 +3,9 @@
 //! Pure decisions: time and chance are arguments, what happens comes in as inputs, what to do goes out as effects. It
 //! refuses to know how a host is reached, what a join does on it, and where the journal is kept.
 
+mod document;
 pub mod fleet_file;
+pub mod range;
 
-pub use fleet_file::{Fleet, HostSettings, HostSpec};
+pub use document::{At, Fault, FileError, Position};
+pub use fleet_file::{Fleet, FleetConfiguration, HostSettings, HostSpec};

@@ -3,19 +3,20 @@
 //! Percentages are counted out; it refuses to know how they were written.
 
 use super::host::SecretSource;
-use jiff::SignedDuration;
+use std::time::Duration;
 
 /// What becomes of a run in which hosts fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// Which hosts stay joined at the end.
     pub keep: Keep,
-    /// With how many failed hosts nothing more is started; `None`: as soon as [`Policy::keep`] cannot be met any more.
-    /// At least 1.
+    /// With how many failed hosts nothing more is started; `None`: failures do not stop the others. At least 1.
     pub max_failures: Option<u32>,
     /// How many hosts each wave has, in the order of the hosts; the sum is the number of hosts. A wave starts when every
     /// host of the one before has ended. One wave: a sliding window over all.
     pub waves: Vec<u32>,
+    /// How many hosts of a wave may fail before no further wave starts.
+    pub wave_failures: u32,
 }
 
 /// Which hosts stay joined.
@@ -54,24 +55,24 @@ pub enum Limit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// Reaching a host, by all its jump hosts.
-    pub connect: SignedDuration,
+    pub connect: Duration,
     /// One attempt of one stage of a host.
-    pub stage: SignedDuration,
+    pub stage: Duration,
     /// The whole run until it undoes what is not done; `None`: no end.
-    pub run: Option<SignedDuration>,
+    pub run: Option<Duration>,
     /// From the join to readiness.
-    pub ready: SignedDuration,
+    pub ready: Duration,
     /// One attempt to undo one stage of a host.
-    pub undo: SignedDuration,
+    pub undo: Duration,
 }
 
 /// How long tokens live.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenLife {
     /// From minting to expiry.
-    pub ttl: SignedDuration,
+    pub ttl: Duration,
     /// A token that has no more than this left is given to no host; less than `ttl`.
-    pub margin: SignedDuration,
+    pub margin: Duration,
 }
 
 /// When a host counts as joined.
