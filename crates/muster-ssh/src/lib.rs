@@ -4,15 +4,21 @@
 //! and [`SshClient`], which opens machines over SSH; [`LocalMachine`] and [`NamespaceMachine`] stand behind the same port.
 
 mod carrier;
+mod client;
 mod dialogue;
 mod error;
+pub mod known_hosts;
 mod lines;
 mod local;
 mod machine;
 mod script;
+mod settings;
+mod target;
 mod upload;
 
+pub use client::{SshClient, SshMachine};
 pub use error::{MachineError, MachineErrorKind};
 pub use local::{LocalMachine, NamespaceMachine, NamespaceOf};
 pub use machine::{Command, Exit, Machine, OnLine, Output, OutputLine, Stream, Sudo, Uploaded};
+pub use target::{SshOptions, SshTarget};
 pub use upload::{Payload, Upload};
