@@ -10,6 +10,7 @@ mod document;
 mod events;
 mod failure;
 pub mod fleet_file;
+pub mod inventory;
 mod plan;
 mod policy;
 pub mod range;
@@ -28,6 +29,7 @@ pub use document::{At, Fault, FileError, Position};
 pub use events::{Event, EventKind, HostName};
 pub use failure::{StageFailure, ids as failure_ids};
 pub use fleet_file::{Fleet, FleetConfiguration, HostSettings, HostSpec};
+pub use inventory::Inventory;
 pub use plan::{
     HostIndex, HostPlan, Limit, LimitKey, LimitKind, Manual, PlanError, Role, RolloutPlan, RunId,
     StageTime, Timeouts, UndoPlan,
