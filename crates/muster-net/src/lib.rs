@@ -12,6 +12,7 @@ pub mod error;
 pub mod etcd;
 pub mod join;
 pub mod kubeconfig;
+pub mod post;
 pub mod proxy;
 mod public;
 pub mod request;
@@ -28,8 +29,9 @@ pub use etcd::{EtcdClient, EtcdError};
 pub use join::{
     Discovered, Tell, bootstrap, discover, discover_as, discover_within, enrol, survey,
 };
-pub use kubeconfig::{ClientConfigError, client_from_file, client_from_kubeconfig};
+pub use kubeconfig::{ClientConfigError, client_from_file, client_from_kubeconfig, client_from_resolved};
 pub use public::SYSTEM_BUNDLES;
+pub use post::{PostError, PostTarget};
 pub use request::{ApiRequest, ApiResponse, Identity};
 pub use retry::RetryPolicy;
 pub use tls::{TlsError, provider};

@@ -1,0 +1,1 @@
+//! What is run on hosts, word for word.

@@ -1,0 +1,1 @@
+//! Runs against machines in memory.
