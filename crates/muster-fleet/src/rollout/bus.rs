@@ -78,15 +78,13 @@ impl Bus {
     pub(crate) async fn close(self) -> Vec<Lapse> {
         let mut lapses = Vec::new();
         let end = tokio::time::Instant::now() + FAREWELL;
-        for listener in self.listeners {
-            let Listener {
-                name,
-                queue,
-                dropped,
-                mut task,
-            } = listener;
-            let waiting = QUEUE - queue.capacity();
-            drop(queue);
+        // All of them hear that this is the end before any is waited for.
+        let leaving: Vec<_> = self
+            .listeners
+            .into_iter()
+            .map(|listener| (listener.name, listener.dropped, listener.task, QUEUE - listener.queue.capacity()))
+            .collect();
+        for (name, dropped, mut task, waiting) in leaving {
             let (lost, reason) = match tokio::time::timeout_at(end, &mut task).await {
                 Ok(Ok(None)) => (0, "its queue was full".to_owned()),
                 Ok(Ok(Some((lost, reason)))) => (lost, reason),

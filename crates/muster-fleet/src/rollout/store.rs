@@ -78,22 +78,31 @@ pub struct About {
     pub fleet: String,
     /// When it began.
     pub began: Timestamp,
-    /// The fleet as it was read: where from, and the text of the fleet file. It names secrets and holds none.
+    /// The fleet as it was read. It names secrets and holds none.
     pub source: Source,
     /// What the coordinator was given.
     pub plan: RolloutPlan,
 }
 
-/// Where a fleet comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// Where a fleet comes from: what was read, so that the same fleet can be had again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Source {
-    /// The file that was named.
+    /// The file that was named, for people.
     pub path: String,
+    /// The fleet's name, unless the fleet file says another.
+    pub name: String,
     /// The directory that relative paths in it start at.
     pub base: String,
-    /// A fleet file that comes to the fleet of the run, whatever was read.
-    pub fleet_file: String,
+    /// The text of the fleet file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fleet_file: Option<String>,
+    /// The text of the inventory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inventory: Option<String>,
+    /// The hosts and groups of the inventory that were meant; empty: all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub limit: Vec<String>,
 }
 
 impl About {
@@ -307,7 +316,8 @@ mod tests {
         let source = Source {
             path: "fleet.yaml".into(),
             base: "/".into(),
-            fleet_file: "kind: FleetConfiguration".into(),
+            fleet_file: Some("kind: FleetConfiguration".into()),
+            ..Source::default()
         };
         let plan = RolloutPlan::new(RunId(run.into()), 1, Vec::new());
         About::new("f", Timestamp::UNIX_EPOCH, source, plan)

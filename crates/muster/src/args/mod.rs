@@ -4,6 +4,7 @@ pub(crate) mod audit;
 pub(crate) mod bench;
 pub(crate) mod control_plane;
 pub(crate) mod csr;
+pub(crate) mod fleet;
 pub(crate) mod join;
 pub(crate) mod kubeadm;
 pub(crate) mod kubelet;
@@ -49,6 +50,8 @@ pub(crate) enum Command {
     Preflight(preflight::Preflight),
     /// Undo what a join did to this machine
     Reset(reset::Reset),
+    /// Join many machines as one run: all of them, or none half-joined
+    Fleet(fleet::Fleet),
     /// Run the built-in kubelet, for machines without one
     Kubelet(kubelet::Kubelet),
     /// Create, list and delete bootstrap tokens

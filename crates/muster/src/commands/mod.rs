@@ -3,6 +3,7 @@
 pub(crate) mod audit_settings;
 pub(crate) mod bench;
 pub(crate) mod csr;
+pub(crate) mod fleet;
 pub(crate) mod join;
 pub(crate) mod join_config;
 pub(crate) mod kubelet;

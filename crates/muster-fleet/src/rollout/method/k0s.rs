@@ -47,6 +47,11 @@ fn program(method: &ForeignMethod) -> &str {
     method.binary.as_deref().unwrap_or(PROGRAM)
 }
 
+/// What is looked at without changing anything.
+pub(super) fn glance(method: &ForeignMethod) -> Vec<String> {
+    super::shell(LOOK, &[program(method)])
+}
+
 pub(super) async fn prepare(site: &Site, method: &ForeignMethod) -> Result<Seen, StageFailure> {
     let look = site.script(LOOK, &[program(method)]).time_limit(SHORT);
     let output = site.must(look, ids::WRONG_BINARY, "run k0s on the host").await;

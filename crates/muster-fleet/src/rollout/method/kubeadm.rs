@@ -36,6 +36,11 @@ pub(super) fn file(run: &str) -> String {
     format!("/run/muster-{run}.yaml")
 }
 
+/// What is looked at without changing anything.
+pub(super) fn glance(method: &KubeadmMethod) -> Vec<String> {
+    super::shell(LOOK, &[program(method)])
+}
+
 pub(super) async fn prepare(site: &Site, method: &KubeadmMethod) -> Result<Seen, StageFailure> {
     let look = site.script(LOOK, &[program(method)]).time_limit(SHORT);
     let output = site.must(look, ids::WRONG_BINARY, "run kubeadm on the host").await;

@@ -64,6 +64,19 @@ impl Site {
         }
     }
 
+    /// Looks at the host and changes nothing.
+    pub(crate) async fn look(&self) -> Result<Vec<String>, StageFailure> {
+        let words: Vec<String> = match &self.host.settings.join {
+            HostMethod::Muster(method) => muster::glance(self, method),
+            HostMethod::Kubeadm(method) => kubeadm::glance(method),
+            HostMethod::K3s(method) => k3s::glance(method),
+            HostMethod::K0s(method) => k0s::glance(method),
+        };
+        let command = Command::new(words).as_root().time_limit(SHORT);
+        let seen = self.must(command, ids::WRONG_BINARY, "look at the host").await?;
+        Ok(seen.stdout.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect())
+    }
+
     /// Takes back what [`Site::prepare`] brought.
     pub(crate) async fn unprepare(&self) -> Result<(), StageFailure> {
         match &self.host.settings.join {
@@ -136,8 +149,7 @@ impl Site {
 
     /// Runs a shell script as root; `$1`… are `words`.
     fn script(&self, script: &str, words: &[&str]) -> Command {
-        let argv = ["/bin/sh", "-c", script, "muster"].into_iter().chain(words.iter().copied());
-        Command::new(argv).as_root()
+        Command::new(shell(script, words)).as_root()
     }
 
     /// Runs a script that has to succeed.
@@ -148,6 +160,12 @@ impl Site {
         }
         Err(StageFailure::terminal(id, format!("cannot {what}: {} ({})", words_of(&output), output.exit)))
     }
+}
+
+/// A shell script as a command; `$1`… are `words`.
+fn shell(script: &str, words: &[&str]) -> Vec<String> {
+    let argv = ["/bin/sh", "-c", script, "muster"].into_iter().chain(words.iter().copied());
+    argv.map(str::to_owned).collect()
 }
 
 /// What a join works with.

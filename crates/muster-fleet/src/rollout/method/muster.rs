@@ -22,6 +22,8 @@ const LOOK: &str = r#"set -eu
 uname -m
 if [ ! -e "$1" ]; then mkdir -p "${1%/*}"; : >"$1.placed-by-$2"; fi
 if [ -e "$3" ]; then echo node; fi"#;
+/// `$1` the kubelet's credentials.
+const GLANCE: &str = r#"uname -m; if [ -e "$1" ]; then echo node; fi"#;
 /// `$1` the directory, `$2` the run: only what the run brought.
 const REMOVE: &str = r#"for mark in "$1"/*.placed-by-"$2"; do
   [ -e "$mark" ] || continue
@@ -106,10 +108,20 @@ fn root(site: &Site, method: &MusterMethod) -> Option<String> {
     method.root.as_ref().map(|root| site.host.fill(root))
 }
 
+/// Where the kubelet's credentials are once it has some.
+fn kubelet_conf(site: &Site, method: &MusterMethod) -> String {
+    let root = root(site, method).unwrap_or_default();
+    format!("{}/etc/kubernetes/kubelet.conf", root.trim_end_matches('/'))
+}
+
+/// What is looked at without changing anything.
+pub(super) fn glance(site: &Site, method: &MusterMethod) -> Vec<String> {
+    super::shell(GLANCE, &[&kubelet_conf(site, method)])
+}
+
 pub(super) async fn prepare(site: &Site, method: &MusterMethod) -> Result<Seen, StageFailure> {
     let (path, binary) = program(site, method).await?;
-    let root = root(site, method).unwrap_or_default();
-    let kubelet_conf = format!("{}/etc/kubernetes/kubelet.conf", root.trim_end_matches('/'));
+    let kubelet_conf = kubelet_conf(site, method);
     let program = path.to_string_lossy().into_owned();
     let look = site.script(LOOK, &[&program, &site.run, &kubelet_conf]).time_limit(SHORT);
     let seen = site.must(look, ids::WRONG_BINARY, "look at the host").await?.stdout;
