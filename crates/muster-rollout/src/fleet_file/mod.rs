@@ -15,6 +15,8 @@ mod words;
 pub mod written;
 
 #[cfg(test)]
+mod schema_tests;
+#[cfg(test)]
 mod tests;
 
 pub use cluster::{ClusterAccess, MintOn};
