@@ -66,7 +66,7 @@ impl SshClient {
     /// # Errors
     /// Whatever stood in the way, told apart.
     pub async fn connect(&self, target: &SshTarget) -> Result<SshMachine, MachineError> {
-        let connection = connection::open(Arc::clone(&self.inner), target.clone(), 0).await?;
+        let connection = connection::open(Arc::clone(&self.inner), target.clone(), None).await?;
         let carrier = SshCarrier::new(target.label().to_owned(), connection, target.sudo.clone());
         Ok(SshMachine { carrier })
     }

@@ -17,13 +17,12 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::dial::{self, Words};
 use super::guard::{End, Guard, Refusal, detail};
+use super::jump::Key;
 use super::wire::{Cuttable, Wire};
 use super::{Inner, login};
 use crate::settings::{Settings, resolve};
 use crate::{MachineError, SshTarget};
 
-/// How many machines may be passed on the way.
-const MOST_JUMPS: usize = 8;
 /// How many sessions run side by side: OpenSSH allows ten (`MaxSessions`).
 const MOST_SESSIONS: usize = 8;
 /// How long the end of a connection may take when it is ended in good order.
@@ -45,27 +44,24 @@ pub(super) struct Connection {
     through: Option<Arc<Self>>,
 }
 
-/// Opens a connection. `depth` counts the machines that lie behind it.
+/// Opens a connection; `own` is what it is among the jump hosts, if it is one.
 pub(super) fn open(
     client: Arc<Inner>,
     target: SshTarget,
-    depth: usize,
+    own: Option<Key>,
 ) -> BoxFuture<'static, Result<Arc<Connection>, MachineError>> {
     async move {
         let settings = resolve(&target, &client.options, &client.resolvers).await?;
-        if depth > MOST_JUMPS {
-            return Err(MachineError::SettingsUnusable {
-                host: target.label().to_owned(),
-                detail: format!("ProxyJump leads over more than {MOST_JUMPS} machines"),
-            });
-        }
         let limit = settings
             .connect_timeout
             .unwrap_or(client.options.connect_timeout);
         let mut through = None;
         let mut words = None;
         let wire = if let Some((last, before)) = settings.jumps.split_last() {
-            let jump = client.jumps.pass(&client, last, before, depth + 1).await?;
+            let jump = client
+                .jumps
+                .pass(&client, last, before, own.as_ref())
+                .await?;
             let wire = dial::through(&jump, &settings, limit).await?;
             through = Some(jump);
             wire
@@ -121,7 +117,10 @@ impl Opening<'_> {
             let config = Arc::new(self.config(&guard, interval));
             let wire = Cuttable::new(wire, &cut, patience);
             let connected = client::connect_stream(config, wire, guard).await;
-            let mut handle = connected.map_err(|refusal| self.refused(refusal, words.as_ref()))?;
+            let mut handle = match connected {
+                Ok(handle) => handle,
+                Err(refusal) => return Err(self.refused(refusal, words).await),
+            };
             login::log_in(&mut handle, self.client, self.target, self.settings, &end).await?;
             Ok(handle)
         };
@@ -165,14 +164,14 @@ impl Opening<'_> {
         config
     }
 
-    fn refused(&self, refusal: Refusal, words: Option<&Words>) -> MachineError {
+    async fn refused(&self, refusal: Refusal, words: Option<Words>) -> MachineError {
         let host = self.target.label().to_owned();
         let error = match refusal {
             Refusal::Host(error) => return *error,
             Refusal::Protocol(error) => error,
         };
         if let Some(words) = words {
-            let said = words.lock().trim().to_owned();
+            let said = words.last().await;
             let detail = if said.is_empty() {
                 detail(&error)
             } else {

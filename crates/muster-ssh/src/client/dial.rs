@@ -19,8 +19,19 @@ use crate::settings::{Family, Settings};
 /// The most that is kept of what a ProxyCommand says on standard error, in bytes.
 const MOST_WORDS: usize = 2000;
 
-/// What a ProxyCommand has said on standard error so far.
-pub(super) type Words = Arc<Mutex<String>>;
+/// What a ProxyCommand says on standard error.
+pub(super) struct Words {
+    text: Arc<Mutex<String>>,
+    listening: tokio::task::JoinHandle<()>,
+}
+
+impl Words {
+    /// All of it, once it has ended; what there is when it does not end soon.
+    pub(super) async fn last(self) -> String {
+        let _ = timeout(Duration::from_secs(1), self.listening).await;
+        self.text.lock().trim().to_owned()
+    }
+}
 
 /// Connects straight; tries each address of the name in turn.
 ///
@@ -119,8 +130,9 @@ pub(super) fn by_command(
             detail: "it has no standard streams".to_owned(),
         });
     };
-    let words = Words::default();
-    tokio::spawn(listen(errors, Arc::clone(&words)));
+    let text = Arc::default();
+    let listening = tokio::spawn(listen(errors, Arc::clone(&text)));
+    let words = Words { text, listening };
     let wire = Piped {
         both: tokio::io::join(output, input),
         _child: child,
@@ -128,7 +140,7 @@ pub(super) fn by_command(
     Ok((Box::new(wire), words))
 }
 
-async fn listen(mut errors: tokio::process::ChildStderr, words: Words) {
+async fn listen(mut errors: tokio::process::ChildStderr, words: Arc<Mutex<String>>) {
     let mut piece = [0; 512];
     while let Ok(length @ 1..) = errors.read(&mut piece).await {
         let mut words = words.lock();

@@ -17,12 +17,34 @@ type Opening = BoxFuture<'static, Opened>;
 /// The jump hosts that are open, or being opened.
 #[derive(Default)]
 pub(super) struct Jumps {
-    slots: Mutex<HashMap<Key, Slot>>,
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    slots: HashMap<Key, Slot>,
+    /// Which jump host is reached through which, as far as it was seen: nobody may wait for himself.
+    ways: HashMap<Key, Key>,
+}
+
+impl Table {
+    /// Notes that `behind` is reached through `jump`; not so when that would be a circle.
+    fn note(&mut self, behind: &Key, jump: &Key) -> bool {
+        let mut next = Some(jump);
+        while let Some(key) = next {
+            if key == behind {
+                return false;
+            }
+            next = self.ways.get(key);
+        }
+        self.ways.insert(behind.clone(), jump.clone());
+        true
+    }
 }
 
 /// How the jump host is written, and the way to it.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct Key {
+pub(super) struct Key {
     jump: String,
     before: Vec<String>,
 }
@@ -43,41 +65,48 @@ impl Jumps {
         client: &Arc<Inner>,
         jump: &str,
         before: &[String],
-        depth: usize,
+        behind: Option<&Key>,
     ) -> Opened {
         let key = Key {
             jump: jump.to_owned(),
             before: before.to_vec(),
         };
+        let unusable = |detail: String| MachineError::SettingsUnusable {
+            host: jump.to_owned(),
+            detail,
+        };
         let opening = {
-            let mut slots = self.slots.lock();
-            slots.retain(|_, slot| slot.is_alive());
-            match slots.get(&key).and_then(Slot::current) {
+            let mut table = self.table.lock();
+            if behind.is_some_and(|behind| !table.note(behind, &key)) {
+                return Err(unusable("ProxyJump leads in a circle".to_owned()));
+            }
+            table.slots.retain(|_, slot| slot.is_alive());
+            match table.slots.get(&key).and_then(Slot::current) {
                 Some(Current::Open(connection)) => return Ok(connection),
                 Some(Current::Opening(opening)) => opening,
                 None => {
-                    let target =
-                        target(jump, before).map_err(|detail| MachineError::SettingsUnusable {
-                            host: jump.to_owned(),
-                            detail,
-                        })?;
-                    let opening = connection::open(Arc::clone(client), target, depth).shared();
+                    let target = target(jump, before).map_err(unusable)?;
+                    let opening =
+                        connection::open(Arc::clone(client), target, Some(key.clone())).shared();
                     if let Some(weak) = opening.downgrade() {
-                        slots.insert(key.clone(), Slot::Opening(weak));
+                        table.slots.insert(key.clone(), Slot::Opening(weak));
                     }
                     opening
                 }
             }
         };
         let opened = opening.clone().await;
-        let mut slots = self.slots.lock();
+        let mut table = self.table.lock();
         let is_ours = |slot: &Slot| matches!(slot, Slot::Opening(weak) if weak.upgrade().is_some_and(|other| other.ptr_eq(&opening)));
-        if slots.get(&key).is_some_and(is_ours) {
+        if table.slots.get(&key).is_some_and(is_ours) {
             match &opened {
-                Ok(connection) => slots.insert(key, Slot::Open(Arc::downgrade(connection))),
-                Err(_) => slots.remove(&key),
+                Ok(connection) => table
+                    .slots
+                    .insert(key, Slot::Open(Arc::downgrade(connection))),
+                Err(_) => table.slots.remove(&key),
             };
         }
+        drop(table);
         opened.map_err(|error| match error {
             inner @ MachineError::JumpFailed { .. } => inner,
             other => MachineError::JumpFailed {
@@ -90,9 +119,9 @@ impl Jumps {
     /// How many are open or being opened.
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
-        let mut slots = self.slots.lock();
-        slots.retain(|_, slot| slot.is_alive());
-        slots.len()
+        let mut table = self.table.lock();
+        table.slots.retain(|_, slot| slot.is_alive());
+        table.slots.len()
     }
 }
 

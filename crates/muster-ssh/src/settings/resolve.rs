@@ -61,6 +61,10 @@ fn check(target: &SshTarget) -> Result<(), String> {
     if target.host.is_empty() || target.host.starts_with('-') {
         return Err(format!("{:?} is no name of a machine", target.host));
     }
+    let odd = |file: &&std::path::PathBuf| file.to_string_lossy().contains(['"', '\\', '\n']);
+    if let Some(file) = target.identity_files.iter().find(odd) {
+        return Err(format!("the path {} is not allowed", file.display()));
+    }
     let keyword = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric());
     match target
         .options
@@ -88,7 +92,10 @@ async fn ask(target: &SshTarget, options: &SshOptions) -> io::Result<Result<Stri
         command.arg("-l").arg(user);
     }
     for file in &target.identity_files {
-        command.arg("-i").arg(file);
+        // Not `-i`: that leaves out files that are not there, and nobody would hear of the mistake.
+        command
+            .arg("-o")
+            .arg(format!("IdentityFile=\"{}\"", file.display()));
     }
     if let Some(jump) = &target.jump {
         command.arg("-o").arg(format!("ProxyJump={jump}"));
