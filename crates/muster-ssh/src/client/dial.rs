@@ -23,6 +23,8 @@ const MOST_WORDS: usize = 2000;
 pub(super) struct Words {
     text: Arc<Mutex<String>>,
     listening: tokio::task::JoinHandle<()>,
+    /// It may close its streams before it says why: it is not killed until it was heard.
+    _child: Arc<tokio::process::Child>,
 }
 
 impl Words {
@@ -132,7 +134,12 @@ pub(super) fn by_command(
     };
     let text = Arc::default();
     let listening = tokio::spawn(listen(errors, Arc::clone(&text)));
-    let words = Words { text, listening };
+    let child = Arc::new(child);
+    let words = Words {
+        text,
+        listening,
+        _child: Arc::clone(&child),
+    };
     let wire = Piped {
         both: tokio::io::join(output, input),
         _child: child,
@@ -155,7 +162,7 @@ async fn listen(mut errors: tokio::process::ChildStderr, words: Arc<Mutex<String
 /// A command's streams; the command goes with them.
 struct Piped {
     both: tokio::io::Join<tokio::process::ChildStdout, tokio::process::ChildStdin>,
-    _child: tokio::process::Child,
+    _child: Arc<tokio::process::Child>,
 }
 
 impl tokio::io::AsyncRead for Piped {

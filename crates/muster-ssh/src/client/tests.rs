@@ -476,7 +476,7 @@ async fn a_machine_that_hangs_in_the_middle_of_an_upload_is_noticed() {
     lab.know(relay.address.port(), &lab.host_key);
     let machine = lab.machine(relay.address.port()).await;
     let upload = Upload {
-        payload: Payload::bytes(Secret::new(vec![1; 200 << 20])),
+        payload: Payload::bytes(Secret::new(vec![1; 64 << 20])),
         path: lab.folder.path().join("file").to_str().unwrap().to_owned(),
         mode: 0o600,
         as_root: false,
@@ -562,7 +562,7 @@ async fn a_machine_that_opens_no_session_says_so() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hundreds_of_machines_share_one_connection_to_their_jump_host() {
-    const MACHINES: usize = 200;
+    const MACHINES: usize = 120;
     let lab = Lab::with(|options| {
         options.connect_timeout = Duration::from_secs(60);
         options.login_timeout = Duration::from_secs(60);

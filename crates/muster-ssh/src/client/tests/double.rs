@@ -316,7 +316,8 @@ impl Relay {
                     let there = pass(near_read, far_write, frozen.clone());
                     let back = pass(far_read, near_write, frozen);
                     tokio::select! {
-                        () = async { tokio::join!(there, back); } => {}
+                        () = there => {}
+                        () = back => {}
                         _ = broken.wait_for(|broken| *broken) => {}
                     }
                     open.fetch_sub(1, Ordering::SeqCst);
