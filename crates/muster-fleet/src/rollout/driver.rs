@@ -103,7 +103,7 @@ impl Driver {
             let wake = instant_of(course.wake);
             self.leave_status(&mut course);
             let input = tokio::select! {
-                Some(input) = answers.recv() => input,
+                biased;
                 stop = self.stops.recv(), if stops_open => match stop {
                     Some(Stop::Interrupt) => Input::Interrupt,
                     None => {
@@ -111,6 +111,7 @@ impl Driver {
                         continue;
                     }
                 },
+                Some(input) = answers.recv() => input,
                 Some(pressure) = self.pressures.recv() => Input::Pressure {
                     limit: LimitKey::API_SERVER,
                     pressure,
@@ -167,7 +168,7 @@ impl Driver {
                 let task = self.task(host, stage, attempt, deadline, None);
                 self.undo(course, task);
             }
-            Effect::Abandon { host, .. } => self.abandon(course, host),
+            Effect::Abandon { host, stage } => self.abandon(course, host, stage),
             Effect::Mint {
                 expected,
                 attempt,
@@ -260,12 +261,15 @@ impl Driver {
         course.deeds.insert(host.0, Deed::new(handle));
     }
 
-    fn abandon(&self, course: &mut Course, host: HostIndex) {
+    fn abandon(&self, course: &mut Course, host: HostIndex, stage: Stage) {
         if let Some(deed) = course.deeds.get_mut(&host.0) {
             deed.handle.abort();
-            deed.abandoned = Some(Instant::now());
+            // Only on the host itself something may still go on.
+            if !matches!(stage, Stage::Lock | Stage::Ready) {
+                deed.abandoned = Some(Instant::now());
+                self.worker.connections.forget(host.0);
+            }
         }
-        self.worker.connections.forget(host.0);
     }
 
     fn mint(&self, course: &mut Course, expected: TokenId, attempt: u32, lifetime: Duration, deadline: Timestamp) {

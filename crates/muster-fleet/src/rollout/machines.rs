@@ -24,6 +24,9 @@ pub trait Machines: Send + Sync + 'static {
     async fn open(&self, host: &HostSpec, address: Option<&str>) -> Result<Arc<dyn Machine>, StageFailure>;
 }
 
+/// Takes in what is being done.
+pub type Tell<'a> = &'a (dyn Fn(&str) + Send + Sync);
+
 /// Makes and unmakes machines.
 #[async_trait]
 pub trait Provisioner: Send + Sync + 'static {
@@ -31,7 +34,7 @@ pub trait Provisioner: Send + Sync + 'static {
     ///
     /// # Errors
     /// When it is not there as asked.
-    async fn create(&self, host: &HostSpec, tell: &(dyn Fn(&str) + Send + Sync)) -> Result<Made, StageFailure>;
+    async fn create(&self, host: &HostSpec, tell: Tell<'_>) -> Result<Made, StageFailure>;
 
     /// Unmakes it, also when nothing is there.
     ///
@@ -54,7 +57,7 @@ pub struct NoProvisioner;
 
 #[async_trait]
 impl Provisioner for NoProvisioner {
-    async fn create(&self, host: &HostSpec, _: &(dyn Fn(&str) + Send + Sync)) -> Result<Made, StageFailure> {
+    async fn create(&self, host: &HostSpec, _: Tell<'_>) -> Result<Made, StageFailure> {
         let provider = host.settings.provider.as_str();
         Err(StageFailure::terminal(ids::PROVIDER_FAILED, format!("nothing here makes machines by {provider}")))
     }

@@ -69,7 +69,7 @@ impl Reach {
         let mut clients = self.clients.lock();
         let client = clients.entry(config_file.cloned()).or_insert_with(|| {
             SshClient::new(SshOptions {
-                config_file: config_file.map(PathBuf::from),
+                config_file: config_file.map(|file| PathBuf::from(home(file))),
                 accept_new_host_keys: self.accept_new_host_keys,
                 connect_timeout: self.connect,
                 ..SshOptions::default()
@@ -112,7 +112,7 @@ fn target(host: &HostSpec, ssh: &SshSettings, address: &str, sudo: muster_ssh::S
     }
 }
 
-fn home(path: &str) -> String {
+pub(crate) fn home(path: &str) -> String {
     match (path.strip_prefix("~/"), std::env::var("HOME")) {
         (Some(rest), Ok(home)) => format!("{home}/{rest}"),
         _ => path.to_owned(),

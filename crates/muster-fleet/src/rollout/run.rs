@@ -2,17 +2,19 @@
 //!
 //! Here a run's parts are put together: the way to the cluster, Leases, journal, coordinator, listeners.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use muster_identity::BootstrapToken;
 use muster_rollout::fleet_file::Fleet;
 use muster_rollout::{
-    Ending, HostIndex, Pressure, Record, Resume, Rollout, RunId, Verdict,
+    Ending, GivenToken, HostIndex, Input, Pressure, Record, Resume, Rollout, RunId, Verdict,
 };
 use tokio::sync::mpsc;
 
-use super::access::{self, Kubeconfiged, Measured};
+use super::access::{self, Access, Kubeconfiged, Measured};
 use super::bus::{Bus, Lapse, Sink};
 use super::driver::{Driver, Stop};
 use super::error::RolloutError;
@@ -27,6 +29,17 @@ use super::report::RunReport;
 use super::sinks::NodeEvents;
 use super::store::{About, FleetDir, RunJournal, Source};
 use super::worker::{Worker, host_lease};
+
+/// A token that the user made. It is used while it is young enough, and not revoked.
+#[derive(Clone, Debug)]
+pub struct GivenCredential {
+    /// The token.
+    pub token: BootstrapToken,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it ends, if that is known.
+    pub expires: Option<Timestamp>,
+}
 
 /// What a run works with.
 pub struct RunOptions {
@@ -48,6 +61,8 @@ pub struct RunOptions {
     pub node_events: bool,
     /// Wishes to stop: the first is safe, the second at once.
     pub stops: mpsc::UnboundedReceiver<Stop>,
+    /// A token that exists already; without one, or once it is too old, tokens are made.
+    pub given: Option<GivenCredential>,
     /// Fills tokens; must be cryptographically secure.
     pub entropy: fn(&mut [u8]),
 }
@@ -75,6 +90,17 @@ fn fleet_lease(fleet: &str) -> String {
 /// # Errors
 /// [`RolloutError`]; then no host was touched.
 pub async fn begin(options: RunOptions, dir: &FleetDir, source: Source) -> Result<Outcome, RolloutError> {
+    refuse_unfinished(&dir.journal()).await?;
+    let access = open_access(&options).await?;
+    begin_by(access, options, dir, source).await
+}
+
+pub(crate) async fn begin_by(
+    access: Access,
+    options: RunOptions,
+    dir: &FleetDir,
+    source: Source,
+) -> Result<Outcome, RolloutError> {
     let journal = dir.journal();
     refuse_unfinished(&journal).await?;
     let now = Timestamp::now();
@@ -84,10 +110,11 @@ pub async fn begin(options: RunOptions, dir: &FleetDir, source: Source) -> Resul
     let plan = plan_of(&options.fleet, run, u64::from_le_bytes(seed));
     plan.check().map_err(RolloutError::Plan)?;
     let about = About::new(&options.fleet.name, now, source, plan);
-    let before = prepare(&options, &about).await?;
+    let before = prepare(access, &about).await?;
     journal.begin(&about).await.map_err(RolloutError::Store)?;
-    let rollout = Rollout::begin(about.plan.clone(), None, now).map_err(RolloutError::Plan)?;
-    Ok(carry_out(options, dir, about, before, rollout, 0).await)
+    let given = given_token(&options);
+    let rollout = Rollout::begin(about.plan.clone(), given, now).map_err(RolloutError::Plan)?;
+    carry_out(options, dir, about, before, rollout, 0).await
 }
 
 /// Takes a run up again: the one that is named, or the last.
@@ -95,20 +122,38 @@ pub async fn begin(options: RunOptions, dir: &FleetDir, source: Source) -> Resul
 /// # Errors
 /// [`RolloutError`]; then no host was touched.
 pub async fn resume(options: RunOptions, dir: &FleetDir, run: &RunId, how: Resume) -> Result<Outcome, RolloutError> {
+    let access = open_access(&options).await?;
+    resume_by(access, options, dir, run, how).await
+}
+
+pub(crate) async fn resume_by(
+    access: Access,
+    options: RunOptions,
+    dir: &FleetDir,
+    run: &RunId,
+    how: Resume,
+) -> Result<Outcome, RolloutError> {
     let journal = dir.journal();
     let about = journal.about(run).await.map_err(RolloutError::Store)?;
     let records = journal.records(run).await.map_err(RolloutError::Store)?;
     let next = records.len() as u64;
-    let before = prepare(&options, &about).await?;
+    let before = prepare(access, &about).await?;
     let now = Timestamp::now();
+    let given = given_token(&options);
+    let plan = about.plan.clone();
     let rollout = if records.is_empty() {
         // It was cut off before it did anything.
-        Rollout::begin(about.plan.clone(), None, now).map_err(RolloutError::Plan)?
+        let mut rollout = Rollout::begin(plan, given, now).map_err(RolloutError::Plan)?;
+        if how == Resume::Undo {
+            rollout.handle(Input::Interrupt, now);
+        }
+        rollout
     } else {
-        Rollout::resume(about.plan.clone(), None, records, how, now).map_err(RolloutError::Replay)?
+        Rollout::resume(plan, given, records, how, now).map_err(RolloutError::Replay)?
     };
     // What the run holds is looked after from here on; another's Lease ends the run before it does anything.
-    for host in rollout.locked_hosts().collect::<Vec<HostIndex>>() {
+    let locked: Vec<HostIndex> = rollout.locked_hosts().collect();
+    for host in locked {
         let Some(name) = about.plan.hosts.get(host.as_usize()).map(|host| &host.name) else {
             continue;
         };
@@ -116,7 +161,7 @@ pub async fn resume(options: RunOptions, dir: &FleetDir, run: &RunId, how: Resum
             return Err(RolloutError::Locked { holder: error.to_string() });
         }
     }
-    Ok(carry_out(options, dir, about, before, rollout, next).await)
+    carry_out(options, dir, about, before, rollout, next).await
 }
 
 /// The run that `resume` and `undo` mean when none is named.
@@ -157,17 +202,28 @@ async fn refuse_unfinished(journal: &RunJournal) -> Result<(), RolloutError> {
     }
 }
 
+async fn open_access(options: &RunOptions) -> Result<Access, RolloutError> {
+    let kubeconfig = options.kubeconfig.clone();
+    let opened = access::open(&options.fleet, kubeconfig, &*options.machines, &*options.secrets).await;
+    opened.map_err(RolloutError::Access)
+}
+
+fn given_token(options: &RunOptions) -> Option<GivenToken> {
+    options.given.as_ref().map(|given| GivenToken {
+        id: given.token.id().clone(),
+        created: given.created,
+        expires: given.expires,
+    })
+}
+
 /// What stands before the first effect.
 struct Before {
-    access: access::Access,
+    access: Access,
     leases: Leases,
     notes: Vec<String>,
 }
 
-async fn prepare(options: &RunOptions, about: &About) -> Result<Before, RolloutError> {
-    let kubeconfig = options.kubeconfig.clone();
-    let opened = access::open(&options.fleet, kubeconfig, &*options.machines, &*options.secrets).await;
-    let access = opened.map_err(RolloutError::Access)?;
+async fn prepare(access: Access, about: &About) -> Result<Before, RolloutError> {
     let holder = format!("fleet {} run {}", about.fleet, about.plan.run);
     let leases = Leases::new(Arc::clone(&access.api), holder);
     let mut notes = Vec::new();
@@ -196,7 +252,7 @@ async fn carry_out(
     before: Before,
     rollout: Rollout,
     next_record: u64,
-) -> Outcome {
+) -> Result<Outcome, RolloutError> {
     let Before {
         access,
         leases,
@@ -207,6 +263,12 @@ async fn carry_out(
         api: Arc::clone(&access.api),
         pressures,
     });
+    let mut admissions = HashMap::new();
+    if let Some(given) = options.given {
+        let id = given.token.id().clone();
+        let admission = access.cluster.admit(given.token, given.expires.unwrap_or(Timestamp::MAX));
+        admissions.insert(id, Arc::new(admission.map_err(RolloutError::Access)?));
+    }
     let mut sinks = options.sinks;
     if options.node_events {
         sinks.push(Box::new(NodeEvents(Arc::clone(&access.api))));
@@ -221,7 +283,7 @@ async fn carry_out(
         connections: Connections::new(options.machines),
         provisioner: options.provisioner,
         binaries: Binaries::new(options.program),
-        admissions: parking_lot::Mutex::default(),
+        admissions: parking_lot::Mutex::new(admissions),
     });
     let driver = Driver {
         rollout,
@@ -254,10 +316,10 @@ async fn carry_out(
     }
     let report = RunReport::of(&rollout, &about.fleet, about.began, Some(verdict.clone()));
     report.leave(dir.path());
-    Outcome {
+    Ok(Outcome {
         verdict,
         report,
         lapses: bus.close().await,
         notes,
-    }
+    })
 }

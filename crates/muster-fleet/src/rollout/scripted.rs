@@ -11,13 +11,14 @@ use muster_ssh::{
 use parking_lot::Mutex;
 
 /// What a command answers: an exit status and lines; those that begin with `!` are on standard error.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Answer {
     code: u32,
     lines: Vec<String>,
     takes: Duration,
     lost: bool,
     hangs: bool,
+    then: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
 /// An exit status and what is written.
@@ -28,6 +29,7 @@ pub(crate) fn says(code: u32, text: &str) -> Answer {
         takes: Duration::ZERO,
         lost: false,
         hangs: false,
+        then: None,
     }
 }
 
@@ -35,6 +37,11 @@ impl Answer {
     /// The same after some time.
     pub(crate) fn after(self, takes: Duration) -> Self {
         Self { takes, ..self }
+    }
+
+    /// The same, and something happens.
+    pub(crate) fn then(self, deed: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { then: Some(Arc::new(deed)), ..self }
     }
 }
 
@@ -53,8 +60,6 @@ pub(crate) fn hangs() -> Answer {
 pub(crate) struct Call {
     /// Its words, with spaces between.
     pub(crate) line: String,
-    /// Its environment.
-    pub(crate) env: Vec<(String, String)>,
     /// Its standard input.
     pub(crate) stdin: String,
     /// Whether as root.
@@ -139,7 +144,6 @@ impl Machine for Scripted {
         let stdin = command.stdin.as_ref().map(|bytes| String::from_utf8_lossy(bytes.expose()).into_owned());
         self.inside.lock().calls.push(Call {
             line: line.clone(),
-            env: command.env.clone(),
             stdin: stdin.unwrap_or_default(),
             as_root: command.as_root,
         });
@@ -147,6 +151,9 @@ impl Machine for Scripted {
         tokio::time::sleep(answer.takes).await;
         if answer.hangs {
             std::future::pending::<()>().await;
+        }
+        if let Some(deed) = &answer.then {
+            deed();
         }
         if answer.lost {
             return Err(self.lost());

@@ -1,1 +1,5 @@
-//! Runs against machines in memory.
+//! Runs against machines and a cluster in memory, over a real journal.
+
+mod cuts;
+mod story;
+mod world;

@@ -53,6 +53,10 @@ pub(crate) struct Way {
     /// The cluster's kubeconfig, whatever the fleet file says
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
+    /// A file whose first line is a bootstrap token that exists already, `-` for standard input: it is used instead of one made
+    /// for the run, and not revoked
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
     /// Trust machines whose host key nobody knows yet, and write their keys down. A key that has changed is refused all the same
     #[arg(long)]
     pub(crate) accept_new_host_keys: bool,

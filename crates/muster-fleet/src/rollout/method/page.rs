@@ -121,9 +121,9 @@ pub(crate) fn manual(host: &HostSpec) -> Manual {
     let (_, reset) = commands(host);
     let provision = match &host.settings.provider {
         Provider::None => String::new(),
-        Provider::Vagrant(_) => "vagrant destroy -f {name}".to_owned(),
-        Provider::Command(command) => command.destroy.clone(),
-        Provider::Local(_) => "ip netns delete {name}".to_owned(),
+        Provider::Vagrant(vagrant) => format!("cd {} && vagrant destroy -f {{name}}", vagrant.directory),
+        Provider::Command(command) => super::super::providers::filled(host, &command.destroy, command.size),
+        Provider::Local(local) => format!("sudo ip netns delete {{name}}; sudo rm -r {}/{{name}}", local.directory),
     };
     let prepare = match &host.settings.join {
         HostMethod::Muster(_) => format!("{on}rm -f {DIR}/*.placed-by-* {DIR}/muster-*"),

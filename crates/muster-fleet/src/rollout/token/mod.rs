@@ -62,6 +62,29 @@ pub(crate) struct Cluster {
     pub(crate) certificate_key: Option<Secret<String>>,
 }
 
+impl Cluster {
+    /// What lets hosts in with this token.
+    pub(crate) fn admit(&self, token: BootstrapToken, expires: Timestamp) -> Result<Admission, StageFailure> {
+        let endpoint = self.endpoint.clone().ok_or_else(|| {
+            StageFailure::terminal(fault::ids::ACCESS, "the address of the API server is not known")
+                .with_cure("name it as cluster.endpoint in the fleet file")
+        })?;
+        if self.pins.is_empty() {
+            return Err(StageFailure::terminal(fault::ids::ACCESS, "the cluster's CA is not known, so hosts have nothing to pin")
+                .with_cure("use a kubeconfig with certificate-authority-data, or name cluster.caCertHashes in the fleet file"));
+        }
+        Ok(Admission {
+            token,
+            expires,
+            endpoint,
+            pins: self.pins.clone(),
+            ca: self.ca.clone(),
+            k3s_ca_hash: self.k3s_ca_hash.clone(),
+            certificate_key: self.certificate_key.clone(),
+        })
+    }
+}
+
 /// What a token is to be.
 #[derive(Clone, Debug)]
 pub(crate) struct Order {
@@ -134,16 +157,10 @@ async fn make_by_api(
     order: &Order,
     cluster: &Cluster,
 ) -> Result<Admission, StageFailure> {
-    let endpoint = cluster.endpoint.clone().ok_or_else(|| {
-        StageFailure::terminal(fault::ids::ACCESS, "the address of the API server is not known")
-            .with_cure("name it as cluster.endpoint in the fleet file")
-    })?;
-    if cluster.pins.is_empty() {
-        return Err(StageFailure::terminal(fault::ids::ACCESS, "the cluster's CA is not known, so hosts have nothing to pin")
-            .with_cure("use a kubeconfig with certificate-authority-data, or name cluster.caPins in the fleet file"));
-    }
     let id = order.token.id();
     let secret = secret_of(order, Timestamp::now());
+    let expires = secret.expiration.timestamp().unwrap_or(Timestamp::MAX);
+    let admission = cluster.admit(order.token.clone(), expires)?;
     let object = secret.to_object();
     let failed = |error| fault::of_api("create the token", &error);
     match api.create(&collection(), &object).await {
@@ -160,15 +177,7 @@ async fn make_by_api(
         }
         Err(error) => return Err(failed(error)),
     }
-    Ok(Admission {
-        token: order.token.clone(),
-        expires: secret.expiration.timestamp().unwrap_or(Timestamp::MAX),
-        endpoint,
-        pins: cluster.pins.clone(),
-        ca: cluster.ca.clone(),
-        k3s_ca_hash: cluster.k3s_ca_hash.clone(),
-        certificate_key: cluster.certificate_key.clone(),
-    })
+    Ok(admission)
 }
 
 fn is_ours(object: &serde_json::Value, description: &str) -> bool {

@@ -16,7 +16,7 @@ const ADMIN_CONF: &str = "/etc/kubernetes/admin.conf";
 const UNSUPPORTED: [&str; 4] = ["exec", "auth-provider", "username", "password"];
 
 /// The kubeconfig of a fleet; `None` when its control-plane host is asked instead.
-pub(crate) fn of_fleet(fleet: &Fleet, way: &Way) -> Result<Option<Kubeconfiged>, Failure> {
+pub(super) fn of_fleet(fleet: &Fleet, way: &Way) -> Result<Option<Kubeconfiged>, Failure> {
     let cluster = &fleet.cluster;
     let named = way.kubeconfig.clone().or_else(|| cluster.kubeconfig.as_deref().map(at_home));
     if named.is_none() && cluster.mint_on.is_some() {
@@ -33,7 +33,7 @@ fn at_home(path: &str) -> PathBuf {
 }
 
 /// A cluster by the kubeconfig that was named, or the one that kubectl would take.
-pub(crate) fn kubeconfig(named: Option<&Path>, context: Option<&str>) -> Result<Kubeconfiged, Failure> {
+fn kubeconfig(named: Option<&Path>, context: Option<&str>) -> Result<Kubeconfiged, Failure> {
     let path = match named {
         Some(path) => path.to_owned(),
         None => usual()?,

@@ -12,16 +12,15 @@ use crate::args::fleet::{Fleet as FleetArgs, Join, Listeners, TakeUp, Verb, Way}
 use crate::exit::Failure;
 use crate::printer::{Output, Printer};
 use muster_fleet::rollout::{
-    self, FleetDir, NoProvisioner, Outcome, Provisioner, Reach, RolloutError, RunOptions, Sink, Source, Spans, Stop, Webhook,
+    self, FleetDir, GivenCredential, NoProvisioner, Outcome, Provisioner, Reach, RolloutError, RunOptions, Sink, Source, Spans, Stop, Webhook,
 };
+use jiff::Timestamp;
+use muster_identity::{BootstrapToken, Secret};
 use muster_rollout::{Fleet, Resume, RunId};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-
-pub(crate) use access::kubeconfig;
-pub(crate) use secrets::finder;
 
 /// Carries out `muster fleet …`.
 pub(crate) async fn run(fleet: FleetArgs, printer: Printer) -> Result<(), Failure> {
@@ -117,6 +116,7 @@ impl Driven {
             sinks: sinks(listeners, sink)?,
             node_events: !listeners.no_node_events,
             stops: stop,
+            given: given(way)?,
             entropy: crate::entropy::fill,
         };
         Ok(Self {
@@ -156,6 +156,22 @@ async fn finish(
         printer.text(ending::page(&outcome));
     }
     ending::result(&outcome, meant_to_undo)
+}
+
+/// When it was made is not known: it counts from now on.
+fn given(way: &Way) -> Result<Option<GivenCredential>, Failure> {
+    let text = match &way.token_file {
+        None => return Ok(None),
+        Some(path) if path == Path::new("-") => crate::entropy::line_of_standard_input()?,
+        Some(path) => crate::entropy::first_line_of(path)?,
+    };
+    let text = Secret::new(text);
+    let token = BootstrapToken::parse(text.expose()).map_err(|error| crate::handshake_failure(&error.into()))?;
+    Ok(Some(GivenCredential {
+        token,
+        created: Timestamp::now(),
+        expires: None,
+    }))
 }
 
 fn sinks(listeners: &Listeners, screen: Box<dyn Sink>) -> Result<Vec<Box<dyn Sink>>, Failure> {

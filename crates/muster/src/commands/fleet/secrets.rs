@@ -13,7 +13,7 @@ use std::sync::Arc;
 const LONGEST: u64 = 4096;
 
 /// Finds secrets as this program can.
-pub(crate) fn finder() -> Secrets {
+pub(super) fn finder() -> Secrets {
     Arc::new(find)
 }
 
