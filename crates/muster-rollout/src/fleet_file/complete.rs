@@ -16,6 +16,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+/// Where Vagrant's machines are kept if nothing is said.
+const VAGRANT_DIRECTORY: &str = "~/.local/share/muster/vagrant";
+/// Where machines that are namespaces are kept if nothing is said.
+const LOCAL_DIRECTORY: &str = "/var/lib/muster-machines";
+
 /// What a fleet file does not say itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Ambient<'a> {
@@ -50,6 +55,10 @@ impl<'a> Completion<'a> {
             return path.to_owned();
         }
         format!("{}/{path}", self.directory.trim_end_matches('/'))
+    }
+
+    fn path_or(&self, path: Option<&String>, default: &str) -> String {
+        path.map_or_else(|| default.to_owned(), |path| self.path(path))
     }
 
     pub(super) fn secret(&self, source: &SecretSource) -> SecretSource {
@@ -116,6 +125,7 @@ impl<'a> Completion<'a> {
             }
         };
         let (connection, jump) = self.connection(written);
+        let (connection, join) = made(&provider, written, connection, join);
         let complete = HostSettings {
             connection,
             sudo: match &written.sudo {
@@ -245,7 +255,7 @@ impl<'a> Completion<'a> {
         match (&block.vagrant, &block.command, &block.local) {
             (None, None, None) => Ok(Provider::None),
             (Some(vagrant), None, None) => Ok(Provider::Vagrant(VagrantSettings {
-                directory: vagrant.directory.as_ref().map(|path| self.path(path)),
+                directory: self.path_or(vagrant.directory.as_ref(), VAGRANT_DIRECTORY),
                 image: vagrant.image.clone(),
                 size: size(vagrant.cpus, vagrant.memory),
             })),
@@ -255,7 +265,7 @@ impl<'a> Completion<'a> {
                 size: size(command.cpus, command.memory),
             })),
             (None, None, Some(local)) => Ok(Provider::Local(LocalSettings {
-                directory: local.directory.as_ref().map(|path| self.path(path)),
+                directory: self.path_or(local.directory.as_ref(), LOCAL_DIRECTORY),
             })),
             _ => Err((
                 entry.position,
@@ -263,6 +273,30 @@ impl<'a> Completion<'a> {
                 "keep one of vagrant, command, local",
             )),
         }
+    }
+}
+
+/// What follows from the way in which a machine is made, where the file says nothing else.
+fn made(
+    provider: &Provider,
+    written: &Settings,
+    mut connection: Connection,
+    mut join: HostMethod,
+) -> (Connection, HostMethod) {
+    match (provider, &mut connection) {
+        (Provider::Local(local), _) if written.ssh.is_none() => {
+            if let HostMethod::Muster(method) = &mut join {
+                let root = || format!("{}/{{name}}/root", local.directory);
+                method.root.get_or_insert_with(root);
+            }
+            (Connection::Namespace, join)
+        }
+        (Provider::Vagrant(vagrant), Connection::Ssh(ssh)) => {
+            let config = || format!("{}/ssh_config", vagrant.directory);
+            ssh.config_file.get_or_insert_with(config);
+            (connection, join)
+        }
+        _ => (connection, join),
     }
 }
 

@@ -315,11 +315,11 @@ impl Default for Size {
 }
 
 /// A machine by Vagrant.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct VagrantSettings {
-    /// The directory with the Vagrantfile on this machine; `None`: one of the run's own is made.
-    pub directory: Option<String>,
-    /// The box; needed where the run makes the Vagrantfile.
+    /// The directory with the Vagrantfile on this machine; one is made where there is none.
+    pub directory: String,
+    /// The box; needed where the machine is not in the Vagrantfile.
     pub image: Option<String>,
     /// How big.
     pub size: Size,
@@ -337,9 +337,9 @@ pub struct CommandSettings {
     pub size: Size,
 }
 
-/// A machine that is a network namespace.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+/// A machine that is a network namespace of this one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LocalSettings {
-    /// The directory below which its root directory is made; `None`: in the run's state directory.
-    pub directory: Option<String>,
+    /// The directory below which it has one of its own, with `root` in it.
+    pub directory: String,
 }
