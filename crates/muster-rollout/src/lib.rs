@@ -16,6 +16,8 @@ mod policy;
 pub mod range;
 mod record;
 mod retry;
+#[cfg(any(test, feature = "testing"))]
+pub mod simulation;
 mod stage;
 mod token_age;
 mod verdict;

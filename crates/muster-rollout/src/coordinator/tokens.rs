@@ -339,13 +339,14 @@ impl Rollout {
             return;
         };
         let token = &self.tokens.tokens[serial as usize];
+        // Also a late success means nothing: the attempt that is in the air makes the token (again), and only after its
+        // answer can nothing make it any more.
+        if !token.asked || token.attempts != attempt {
+            return;
+        }
         match result {
-            // Which attempt made it does not matter, as it is the same token.
-            Ok(grant) if token.status == Status::Doing => self.on_granted(serial, grant),
-            Err(failure) if token.asked && token.attempts == attempt => {
-                self.on_mint_failed(serial, failure);
-            }
-            _ => {}
+            Ok(grant) => self.on_granted(serial, grant),
+            Err(failure) => self.on_mint_failed(serial, failure),
         }
     }
 
