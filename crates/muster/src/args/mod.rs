@@ -8,6 +8,7 @@ pub(crate) mod fleet;
 pub(crate) mod join;
 pub(crate) mod kubeadm;
 pub(crate) mod kubelet;
+pub(crate) mod node;
 pub(crate) mod playground;
 pub(crate) mod preflight;
 pub(crate) mod reset;
@@ -46,6 +47,8 @@ pub(crate) enum Command {
     Server(server::Server),
     /// Join this machine to a cluster
     Join(Box<join::Join>),
+    /// One node: add it with its machine, list nodes, drain and remove one
+    Node(node::Node),
     /// Check this machine without changing it; --fix mends what is safe to mend
     Preflight(preflight::Preflight),
     /// Undo what a join did to this machine

@@ -7,6 +7,7 @@ pub(crate) mod fleet;
 pub(crate) mod join;
 pub(crate) mod join_config;
 pub(crate) mod kubelet;
+pub(crate) mod node;
 pub(crate) mod playground;
 pub(crate) mod preflight;
 pub(crate) mod reset;

@@ -11,16 +11,20 @@ mod view;
 use crate::args::fleet::{Fleet as FleetArgs, Join, Listeners, TakeUp, Verb, Way};
 use crate::exit::Failure;
 use crate::printer::{Output, Printer};
-use muster_fleet::rollout::{
-    self, FleetDir, GivenCredential, NoProvisioner, Outcome, Provisioner, Reach, RolloutError, RunOptions, Sink, Source, Spans, Stop, Webhook,
-};
 use jiff::Timestamp;
+use muster_fleet::rollout::{
+    self, FleetDir, GivenCredential, Outcome, Providers, Provisioner, Reach, RolloutError,
+    RunOptions, Sink, Source, Spans, Stop, Webhook,
+};
 use muster_identity::{BootstrapToken, Secret};
 use muster_rollout::{Fleet, Resume, RunId};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+
+pub(crate) use secrets::finder;
+pub(crate) use source::state_dir;
 
 /// Carries out `muster fleet …`.
 pub(crate) async fn run(fleet: FleetArgs, printer: Printer) -> Result<(), Failure> {
@@ -38,18 +42,20 @@ async fn begin(join: Join, printer: Printer) -> Result<(), Failure> {
     if let Some(saved) = &join.plan {
         plan::refuse_stale(saved, &loaded, &join.way).await?;
     }
-    let dir = open(&source::state_dir(&join.state, &loaded.fleet.name)?)?;
+    let dir = open_state(&source::state_dir(&join.state, &loaded.fleet.name)?)?;
     let driven = Driven::new(loaded.fleet, &join.way, &join.listeners, printer)?;
     driven.begin(dir, loaded.source).await
 }
 
 async fn again(take_up: TakeUp, how: Resume, printer: Printer) -> Result<(), Failure> {
     let dir = source::found_state_dir(&take_up.state, &take_up.which, printer)?;
-    let dir = open(&dir)?;
+    let dir = open_state(&dir)?;
     let journal = dir.journal();
     let run = match &take_up.run {
         Some(run) => RunId(run.clone()),
-        None => rollout::last_run(&journal).await.map_err(|error| failure(&error))?,
+        None => rollout::last_run(&journal)
+            .await
+            .map_err(|error| failure(&error))?,
     };
     let about = journal.about(&run).await;
     let about = about.map_err(|error| failure(&RolloutError::Store(error)))?;
@@ -59,7 +65,8 @@ async fn again(take_up: TakeUp, how: Resume, printer: Printer) -> Result<(), Fai
     driven.again(dir, &run, how).await
 }
 
-fn open(path: &Path) -> Result<FleetDir, Failure> {
+/// Opens the state directory of a fleet.
+pub(crate) fn open_state(path: &Path) -> Result<FleetDir, Failure> {
     FleetDir::open(path).map_err(|error| failure(&RolloutError::Store(error)))
 }
 
@@ -85,9 +92,20 @@ pub(crate) struct Driven {
 }
 
 impl Driven {
-    /// For a fleet whose machines exist.
-    pub(crate) fn new(fleet: Fleet, way: &Way, listeners: &Listeners, printer: Printer) -> Result<Self, Failure> {
-        Self::with(fleet, way, listeners, Arc::new(NoProvisioner), printer)
+    /// With everything that makes machines.
+    pub(crate) fn new(
+        fleet: Fleet,
+        way: &Way,
+        listeners: &Listeners,
+        printer: Printer,
+    ) -> Result<Self, Failure> {
+        Self::with(
+            fleet,
+            way,
+            listeners,
+            Arc::new(Providers::default()),
+            printer,
+        )
     }
 
     /// For a fleet whose machines may have to be made.
@@ -99,13 +117,18 @@ impl Driven {
         printer: Printer,
     ) -> Result<Self, Failure> {
         let secrets = secrets::finder();
-        let reach = Reach::new(fleet.timeouts.connect, way.accept_new_host_keys, Arc::clone(&secrets));
+        let reach = Reach::new(
+            fleet.timeouts.connect,
+            way.accept_new_host_keys,
+            Arc::clone(&secrets),
+        );
         let kubeconfig = access::of_fleet(&fleet, way)?;
         let (screen, sink) = view::screen(printer, fleet.hosts.len());
         let (stops, stop) = mpsc::unbounded_channel();
         pass_on_signals(stops, screen.clone());
-        let program = std::env::current_exe()
-            .map_err(|error| Failure::usage("this program's own path is unknown").because(&error))?;
+        let program = std::env::current_exe().map_err(|error| {
+            Failure::usage("this program's own path is unknown").because(&error)
+        })?;
         let options = RunOptions {
             fleet: Arc::new(fleet),
             kubeconfig,
@@ -133,7 +156,12 @@ impl Driven {
     }
 
     /// Takes a run up again and carries it to its end.
-    pub(crate) async fn again(self, dir: FleetDir, run: &RunId, how: Resume) -> Result<(), Failure> {
+    pub(crate) async fn again(
+        self,
+        dir: FleetDir,
+        run: &RunId,
+        how: Resume,
+    ) -> Result<(), Failure> {
         let outcome = rollout::resume(self.options, &dir, run, how).await;
         finish(dir, self.screen, outcome, how == Resume::Undo, self.printer).await
     }
@@ -166,7 +194,8 @@ fn given(way: &Way) -> Result<Option<GivenCredential>, Failure> {
         Some(path) => crate::entropy::first_line_of(path)?,
     };
     let text = Secret::new(text);
-    let token = BootstrapToken::parse(text.expose()).map_err(|error| crate::handshake_failure(&error.into()))?;
+    let token = BootstrapToken::parse(text.expose())
+        .map_err(|error| crate::handshake_failure(&error.into()))?;
     Ok(Some(GivenCredential {
         token,
         created: Timestamp::now(),
@@ -192,7 +221,10 @@ fn sinks(listeners: &Listeners, screen: Box<dyn Sink>) -> Result<Vec<Box<dyn Sin
 
 /// Ctrl-C once: the run ends in order. Twice: at once.
 fn pass_on_signals(stops: mpsc::UnboundedSender<Stop>, screen: view::Screen) {
-    let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    let (interrupt, terminate) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    );
     let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) else {
         return;
     };

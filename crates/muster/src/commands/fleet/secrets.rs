@@ -13,19 +13,21 @@ use std::sync::Arc;
 const LONGEST: u64 = 4096;
 
 /// Finds secrets as this program can.
-pub(super) fn finder() -> Secrets {
+pub(crate) fn finder() -> Secrets {
     Arc::new(find)
 }
 
 fn find(source: &SecretSource) -> Result<Secret<String>, String> {
     match source {
-        SecretSource::Prompt => ask("password for sudo on the hosts: ").map_err(|error| format!("there is no terminal to ask on ({error})")),
+        SecretSource::Prompt => ask("password for sudo on the hosts: ")
+            .map_err(|error| format!("there is no terminal to ask on ({error})")),
         SecretSource::Env(name) => match std::env::var(name) {
             Ok(value) => Ok(Secret::new(value)),
             Err(_) => Err(format!("the variable {name} is not set")),
         },
         SecretSource::File(path) => {
-            let line = crate::entropy::first_line_of(Path::new(path)).map_err(|failure| failure.what)?;
+            let line =
+                crate::entropy::first_line_of(Path::new(path)).map_err(|failure| failure.what)?;
             Ok(Secret::new(line))
         }
     }
@@ -48,5 +50,7 @@ fn unseen(terminal: &File) -> std::io::Result<Secret<String>> {
     let read = BufReader::new(terminal.take(LONGEST)).read_line(line.expose_mut());
     tcsetattr(terminal, OptionalActions::Now, &before)?;
     read?;
-    Ok(Secret::new(line.expose().trim_end_matches(['\r', '\n']).to_owned()))
+    Ok(Secret::new(
+        line.expose().trim_end_matches(['\r', '\n']).to_owned(),
+    ))
 }
