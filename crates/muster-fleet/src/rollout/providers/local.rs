@@ -50,7 +50,7 @@ rm -rf --one-file-system -- "$3"
 
 /// How many pairs of addresses are tried.
 const TRIES: u32 = 64;
-/// Pairs in 10.214.0.0/16.
+/// Pairs in 10.217.0.0/16.
 const PAIRS: u32 = 1 << 14;
 
 /// The name's hash (FNV-1a): names of links are short, and the same machine gets the same addresses again.
@@ -65,7 +65,7 @@ fn link(name: &str) -> String {
 /// Our address and its.
 fn addresses(pair: u32) -> (String, String) {
     let at = (pair % PAIRS) << 2;
-    let text = |host: u32| format!("10.214.{}.{}", at >> 8, (at & 0xff) + host);
+    let text = |host: u32| format!("10.217.{}.{}", at >> 8, (at & 0xff) + host);
     (text(1), text(2))
 }
 
@@ -103,7 +103,7 @@ pub(super) async fn create(
             }
         }
     }
-    Err(failed("no addresses are free in 10.214.0.0/16".to_owned()))
+    Err(failed("no addresses are free in 10.217.0.0/16".to_owned()))
 }
 
 pub(super) async fn destroy(
@@ -126,7 +126,7 @@ mod tests {
             let (ours, theirs) = addresses(pair);
             let parse = |text: &str| u32::from(text.parse::<std::net::Ipv4Addr>().unwrap());
             assert_eq!(parse(&ours) & !3, parse(&theirs) & !3);
-            assert_eq!(parse(&ours) >> 16, (10 << 8) | 214);
+            assert_eq!(parse(&ours) >> 16, (10 << 8) | 217);
         }
         assert!(link("a-very-long-name-of-a-machine.example.com").len() <= 15);
     }
