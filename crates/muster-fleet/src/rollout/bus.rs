@@ -82,7 +82,14 @@ impl Bus {
         let leaving: Vec<_> = self
             .listeners
             .into_iter()
-            .map(|listener| (listener.name, listener.dropped, listener.task, QUEUE - listener.queue.capacity()))
+            .map(|listener| {
+                (
+                    listener.name,
+                    listener.dropped,
+                    listener.task,
+                    QUEUE - listener.queue.capacity(),
+                )
+            })
             .collect();
         for (name, dropped, mut task, waiting) in leaving {
             let (lost, reason) = match tokio::time::timeout_at(end, &mut task).await {
@@ -156,7 +163,9 @@ mod tests {
         }
 
         async fn take(&mut self, events: &[Arc<Event>]) -> Result<(), String> {
-            self.0.lock().extend(events.iter().map(|event| event.sequence));
+            self.0
+                .lock()
+                .extend(events.iter().map(|event| event.sequence));
             Ok(())
         }
     }
@@ -190,7 +199,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_sink_that_stalls_stops_nothing_and_what_it_missed_is_told() {
         let kept = Arc::new(Mutex::new(Vec::new()));
-        let bus = Bus::new(vec![Box::new(Stalls), Box::new(Keeps(Arc::clone(&kept))), Box::new(Fails)]);
+        let bus = Bus::new(vec![
+            Box::new(Stalls),
+            Box::new(Keeps(Arc::clone(&kept))),
+            Box::new(Fails),
+        ]);
         let all = QUEUE as u64 + 1000;
         for sequence in 0..all {
             bus.tell(event(sequence));
@@ -203,6 +216,13 @@ mod tests {
         let names: Vec<&str> = lapses.iter().map(|lapse| lapse.sink.as_str()).collect();
         assert_eq!(names, ["stalls", "fails"]);
         assert!(lapses[0].lost > 1000);
-        assert_eq!(lapses[1], Lapse { sink: "fails".into(), lost: all, reason: "no".into() });
+        assert_eq!(
+            lapses[1],
+            Lapse {
+                sink: "fails".into(),
+                lost: all,
+                reason: "no".into()
+            }
+        );
     }
 }

@@ -15,7 +15,11 @@ const PAUSE: Duration = Duration::from_secs(1);
 const NAMESPACE: &str = "kube-system";
 
 /// Resolves once a serving certificate was issued to the node's kubelet.
-pub(crate) async fn serving_certificate(api: &dyn Api, node: &str, waits: &(dyn Fn(&str) + Send + Sync)) {
+pub(crate) async fn serving_certificate(
+    api: &dyn Api,
+    node: &str,
+    waits: &(dyn Fn(&str) + Send + Sync),
+) {
     const REQUESTS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests?fieldSelector=spec.signerName%3Dkubernetes.io%2Fkubelet-serving";
     let user = format!("system:node:{node}");
     loop {
@@ -33,7 +37,10 @@ pub(crate) async fn serving_certificate(api: &dyn Api, node: &str, waits: &(dyn 
 
 /// What is still missing; `None` once a certificate is there.
 fn standing(list: &Value, user: &str) -> Option<String> {
-    let items = list["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let items = list["items"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let of_node = |request: &&Value| {
         request["spec"]["username"] == user
             && request["spec"]["signerName"] == "kubernetes.io/kubelet-serving"
@@ -44,12 +51,20 @@ fn standing(list: &Value, user: &str) -> Option<String> {
     }
     let mut name = String::new();
     for request in requests {
-        if request["status"]["certificate"].as_str().is_some_and(|text| !text.is_empty()) {
+        if request["status"]["certificate"]
+            .as_str()
+            .is_some_and(|text| !text.is_empty())
+        {
             return None;
         }
-        request["metadata"]["name"].as_str().unwrap_or_default().clone_into(&mut name);
+        request["metadata"]["name"]
+            .as_str()
+            .unwrap_or_default()
+            .clone_into(&mut name);
     }
-    Some(format!("the request {name} for its serving certificate is not approved and issued"))
+    Some(format!(
+        "the request {name} for its serving certificate is not approved and issued"
+    ))
 }
 
 /// Runs a pod of `image` on the node and removes it again.
@@ -76,7 +91,11 @@ pub(crate) async fn probe_pod(
     ended
 }
 
-async fn watch_over(api: &dyn Api, path: &str, waits: &(dyn Fn(&str) + Send + Sync)) -> Result<(), StageFailure> {
+async fn watch_over(
+    api: &dyn Api,
+    path: &str,
+    waits: &(dyn Fn(&str) + Send + Sync),
+) -> Result<(), StageFailure> {
     loop {
         match api.get(path).await {
             Ok(pod) => match pod["status"]["phase"].as_str() {
@@ -98,11 +117,17 @@ fn reason_of(pod: &Value) -> String {
     let waiting = pod.pointer("/status/containerStatuses/0/state/waiting");
     let of = |value: &Value, field: &str| value[field].as_str().unwrap_or_default().to_owned();
     match waiting {
-        Some(waiting) => format!("{} {}", of(waiting, "reason"), of(waiting, "message")).trim().to_owned(),
+        Some(waiting) => format!("{} {}", of(waiting, "reason"), of(waiting, "message"))
+            .trim()
+            .to_owned(),
         None => {
             let status = &pod["status"];
             let text = format!("{} {}", of(status, "reason"), of(status, "message"));
-            if text.trim().is_empty() { "pending".to_owned() } else { text.trim().to_owned() }
+            if text.trim().is_empty() {
+                "pending".to_owned()
+            } else {
+                text.trim().to_owned()
+            }
         }
     }
 }
@@ -147,9 +172,32 @@ mod tests {
         let node = "system:node:w";
         assert!(standing(&list(vec![]), node).is_some());
         assert!(standing(&list(vec![request("system:node:x", serving, "pem")]), node).is_some());
-        assert!(standing(&list(vec![request(node, "kubernetes.io/kube-apiserver-client-kubelet", "pem")]), node).is_some());
-        assert!(standing(&list(vec![request(node, serving, "")]), node).unwrap().contains("csr-1"));
-        assert!(standing(&list(vec![request(node, serving, ""), request(node, serving, "pem")]), node).is_none());
+        assert!(
+            standing(
+                &list(vec![request(
+                    node,
+                    "kubernetes.io/kube-apiserver-client-kubelet",
+                    "pem"
+                )]),
+                node
+            )
+            .is_some()
+        );
+        assert!(
+            standing(&list(vec![request(node, serving, "")]), node)
+                .unwrap()
+                .contains("csr-1")
+        );
+        assert!(
+            standing(
+                &list(vec![
+                    request(node, serving, ""),
+                    request(node, serving, "pem")
+                ]),
+                node
+            )
+            .is_none()
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -157,14 +205,21 @@ mod tests {
         let api = Memory::default();
         let run = async {
             let waits = |_: &str| {};
-            timeout(Duration::from_secs(60), probe_pod(&api, "r", "w", "pause", &waits)).await.unwrap()
+            timeout(
+                Duration::from_secs(60),
+                probe_pod(&api, "r", "w", "pause", &waits),
+            )
+            .await
+            .unwrap()
         };
         let start = async {
             let path = "/api/v1/namespaces/kube-system/pods/muster-probe-w";
             loop {
                 if let Ok(pod) = api.get(path).await {
                     assert_eq!(pod["spec"]["nodeName"], "w");
-                    api.merge(path, &json!({"status": {"phase": "Running"}})).await.unwrap();
+                    api.merge(path, &json!({"status": {"phase": "Running"}}))
+                        .await
+                        .unwrap();
                     std::future::pending::<()>().await;
                 }
                 sleep(Duration::from_millis(100)).await;

@@ -272,7 +272,14 @@ impl Driver {
         }
     }
 
-    fn mint(&self, course: &mut Course, expected: TokenId, attempt: u32, lifetime: Duration, deadline: Timestamp) {
+    fn mint(
+        &self,
+        course: &mut Course,
+        expected: TokenId,
+        attempt: u32,
+        lifetime: Duration,
+        deadline: Timestamp,
+    ) {
         let drawn = match course.drawn.get(&expected) {
             Some(token) => Ok(token.clone()),
             None => super::token::draw(&expected, self.entropy),
@@ -281,7 +288,11 @@ impl Driver {
             Ok(token) => token,
             Err(failure) => {
                 let result = Err(failure);
-                let _ = course.inputs.send(Input::Minted { expected, attempt, result });
+                let _ = course.inputs.send(Input::Minted {
+                    expected,
+                    attempt,
+                    result,
+                });
                 return;
             }
         };
@@ -291,7 +302,11 @@ impl Driver {
             ttl: SignedDuration::try_from(lifetime).unwrap_or(SignedDuration::MAX),
             description: self.description.clone(),
         };
-        let (mint, cluster, worker) = (self.mint.clone(), self.cluster.clone(), Arc::clone(&self.worker));
+        let (mint, cluster, worker) = (
+            self.mint.clone(),
+            self.cluster.clone(),
+            Arc::clone(&self.worker),
+        );
         let inputs = course.inputs.clone();
         tokio::spawn(async move {
             let made = within(deadline, "minting a token", mint.make(&order, &cluster)).await;
@@ -300,10 +315,17 @@ impl Driver {
                     id: admission.token.id().clone(),
                     expires: admission.expires,
                 };
-                worker.admissions.lock().insert(grant.id.clone(), Arc::new(admission));
+                worker
+                    .admissions
+                    .lock()
+                    .insert(grant.id.clone(), Arc::new(admission));
                 grant
             });
-            let _ = inputs.send(Input::Minted { expected, attempt, result });
+            let _ = inputs.send(Input::Minted {
+                expected,
+                attempt,
+                result,
+            });
         });
     }
 
@@ -313,7 +335,11 @@ impl Driver {
         let (mint, inputs) = (self.mint.clone(), course.inputs.clone());
         tokio::spawn(async move {
             let result = within(deadline, "revoking a token", mint.revoke(&id)).await;
-            let _ = inputs.send(Input::Revoked { id, attempt, result });
+            let _ = inputs.send(Input::Revoked {
+                id,
+                attempt,
+                result,
+            });
         });
     }
 }

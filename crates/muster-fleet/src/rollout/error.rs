@@ -64,7 +64,8 @@ impl RolloutError {
     pub fn id(&self) -> &str {
         match self {
             Self::Store(StoreFailure::Locked { .. }) | Self::Locked { .. } => "fleet-locked",
-            Self::Store(StoreFailure::Record { .. } | StoreFailure::About { .. }) | Self::Replay(_) => "journal-damaged",
+            Self::Store(StoreFailure::Record { .. } | StoreFailure::About { .. })
+            | Self::Replay(_) => "journal-damaged",
             Self::Store(_) => "journal-unwritable",
             Self::Access(failure) => &failure.id,
             Self::Plan(_) => "usage",
@@ -107,8 +108,12 @@ impl RolloutError {
 
 /// The exit code of a failure on the way to the cluster or to a machine.
 fn exit_code_of_failure(id: &str) -> u8 {
-    let machine = muster_ssh::MachineErrorKind::ALL.iter().find(|kind| kind.id() == id);
-    let handshake = muster_handshake::ErrorKind::ALL.iter().find(|kind| kind.id() == id);
+    let machine = muster_ssh::MachineErrorKind::ALL
+        .iter()
+        .find(|kind| kind.id() == id);
+    let handshake = muster_handshake::ErrorKind::ALL
+        .iter()
+        .find(|kind| kind.id() == id);
     match (machine, handshake) {
         (Some(kind), _) => kind.exit_code(),
         (_, Some(kind)) => kind.exit_code(),

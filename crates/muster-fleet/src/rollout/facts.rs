@@ -88,7 +88,10 @@ impl SavedPlan {
     /// What is different now; nothing if the plan still fits.
     #[must_use]
     pub fn differences(&self, now: &Self) -> Vec<String> {
-        if self.hash == now.hash && self.version == now.version && self.hash == sha256(&(&self.source, &self.facts)) {
+        if self.hash == now.hash
+            && self.version == now.version
+            && self.hash == sha256(&(&self.source, &self.facts))
+        {
             return Vec::new();
         }
         let mut differences = Vec::new();
@@ -123,14 +126,26 @@ fn difference(before: Option<&HostFacts>, now: Option<&HostFacts>) -> String {
             Some(_) => "has a Node now, another than before".to_owned(),
             None => "has no Node any more".to_owned(),
         },
-        (Some(_), Some(HostFacts { failure: Some(failure), .. })) => format!("cannot be looked at: {}", failure.message),
-        (Some(before), Some(now)) => format!("was {:?} and is {:?}", before.seen.join(", "), now.seen.join(", ")),
+        (
+            Some(_),
+            Some(HostFacts {
+                failure: Some(failure),
+                ..
+            }),
+        ) => format!("cannot be looked at: {}", failure.message),
+        (Some(before), Some(now)) => format!(
+            "was {:?} and is {:?}",
+            before.seen.join(", "),
+            now.seen.join(", ")
+        ),
     }
 }
 
 fn sha256(value: &impl Serialize) -> String {
     let bytes = serde_json::to_vec(value).unwrap_or_default();
-    muster_ssh::Payload::bytes(Secret::new(bytes)).sha256().to_owned()
+    muster_ssh::Payload::bytes(Secret::new(bytes))
+        .sha256()
+        .to_owned()
 }
 
 /// Looks at the cluster and at every host, and changes nothing.
@@ -152,7 +167,12 @@ pub async fn look(
     });
     Ok(Facts {
         endpoint: access.cluster.endpoint.map(|endpoint| endpoint.to_string()),
-        pins: access.cluster.pins.iter().map(ToString::to_string).collect(),
+        pins: access
+            .cluster
+            .pins
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
         hosts: looks.buffer_unordered(SIDE_BY_SIDE).collect().await,
     })
 }

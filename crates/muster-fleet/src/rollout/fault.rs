@@ -74,7 +74,9 @@ pub(crate) fn of_api(what: &str, error: &ApiError) -> StageFailure {
             ..StageFailure::terminal(ids::API_UNREACHABLE, message)
         }
         .with_cure("see that the API server answers and that the kubeconfig is its own"),
-        ApiError::Decode { .. } | ApiError::Tls(_) => StageFailure::terminal(ids::API_REFUSED, message),
+        ApiError::Decode { .. } | ApiError::Tls(_) => {
+            StageFailure::terminal(ids::API_REFUSED, message)
+        }
     }
 }
 
@@ -90,7 +92,11 @@ pub(crate) fn of_machine(error: &MachineError) -> StageFailure {
 
 /// The last words of a command: the lines that matter, in one.
 pub(crate) fn last_words(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
     let from = lines.len().saturating_sub(6);
     let words = lines[from..].join("; ");
     match words.char_indices().rev().nth(LONGEST_WORDS) {
@@ -135,7 +141,9 @@ pub(crate) fn of_join_id(id: &str, message: &str, cure: Option<String>) -> Stage
     let transient = match kind {
         Some(kind) => kind.class() == ErrorClass::Transient,
         // Others were joining, or etcd was busy with them.
-        None => matches!(id, "control-plane-busy" | "etcd-unhealthy" | "locked") || says_busy(message),
+        None => {
+            matches!(id, "control-plane-busy" | "etcd-unhealthy" | "locked") || says_busy(message)
+        }
     };
     StageFailure {
         transient,
@@ -154,20 +162,40 @@ pub(crate) fn of_words(tool: &str, words: &str) -> StageFailure {
         StageFailure::terminal(kind.id(), message.clone()).with_cure(cure)
     };
     if has("is invalid for this cluster or it has expired") || has("token id") && has("not found") {
-        let failure = terminal(ErrorKind::TokenUnknown, "see why the token went: `muster token list`");
-        return StageFailure { token_refused: true, ..failure };
+        let failure = terminal(
+            ErrorKind::TokenUnknown,
+            "see why the token went: `muster token list`",
+        );
+        return StageFailure {
+            token_refused: true,
+            ..failure
+        };
     }
     if has("none of the public keys") || has("ca hash does not match") {
-        return terminal(ErrorKind::PinMismatch, "see that the hosts reach the right cluster: the CA that answers there is another one");
+        return terminal(
+            ErrorKind::PinMismatch,
+            "see that the hosts reach the right cluster: the CA that answers there is another one",
+        );
     }
-    if has("already exists in the cluster") || has("node password rejected") || has("duplicate hostname") {
-        return terminal(ErrorKind::NodeNameTaken, "choose another name, or remove the old node: kubectl delete node NAME");
+    if has("already exists in the cluster")
+        || has("node password rejected")
+        || has("duplicate hostname")
+    {
+        return terminal(
+            ErrorKind::NodeNameTaken,
+            "choose another name, or remove the old node: kubectl delete node NAME",
+        );
     }
     if has("[error ") || has("preflight checks failed") {
-        return StageFailure::terminal("preflight-failed", message).with_cure("mend what is named, or list it in ignorePreflightErrors");
+        return StageFailure::terminal("preflight-failed", message)
+            .with_cure("mend what is named, or list it in ignorePreflightErrors");
     }
-    if has("this version of kubeadm only supports") || has("version skew") || has("unsupported kubernetes version") {
-        return StageFailure::terminal(ids::VERSION_SKEW, message).with_cure("install the version of the control plane on this host");
+    if has("this version of kubeadm only supports")
+        || has("version skew")
+        || has("unsupported kubernetes version")
+    {
+        return StageFailure::terminal(ids::VERSION_SKEW, message)
+            .with_cure("install the version of the control plane on this host");
     }
     if says_busy(&lower) {
         return StageFailure::transient(ids::JOIN_FAILED, message);
@@ -181,7 +209,10 @@ pub(crate) fn of_words(tool: &str, words: &str) -> StageFailure {
             .with_cure("look at the kubelet's log on the host: journalctl -u kubelet");
     }
     if has("unauthorized") {
-        return terminal(ErrorKind::Unauthorized, "see why the token was not accepted: `muster token list`");
+        return terminal(
+            ErrorKind::Unauthorized,
+            "see why the token was not accepted: `muster token list`",
+        );
     }
     StageFailure::terminal(ids::JOIN_FAILED, message)
 }
@@ -199,22 +230,90 @@ mod tests {
     #[test]
     fn the_words_of_kubeadm_are_told_apart() {
         let table = [
-            ("error execution phase preflight: couldn't validate the identity of the API Server: token id \"abcdef\" is invalid for this cluster or it has expired.", "token-unknown", false, true),
-            ("cluster CA found in cluster-info ConfigMap is invalid: none of the public keys \"sha256:aa\" are pinned", "pin-mismatch", false, false),
-            ("a Node with name \"w1\" and status \"Ready\" already exists in the cluster. You must delete", "node-name-taken", false, false),
-            ("[ERROR FileAvailable--etc-kubernetes-kubelet.conf]: /etc/kubernetes/kubelet.conf already exists", "preflight-failed", false, false),
-            ("this version of kubeadm only supports deploying clusters with the control plane version >= 1.35.0", "fleet-version-skew", false, false),
-            ("etcdserver: too many learner members in cluster", "fleet-join-failed", true, false),
-            ("etcdserver: leader changed", "fleet-join-failed", true, false),
-            ("dial tcp 10.0.0.1:6443: connect: connection refused", "fleet-join-failed", true, false),
-            ("read: connection reset by peer", "fleet-join-failed", true, false),
-            ("net/http: TLS handshake timeout", "fleet-join-failed", true, false),
-            ("timed out waiting for the condition", "fleet-join-failed", true, false),
-            ("open /etc/kubernetes/pki: permission denied", "fleet-join-failed", false, false),
+            (
+                "error execution phase preflight: couldn't validate the identity of the API Server: token id \"abcdef\" is invalid for this cluster or it has expired.",
+                "token-unknown",
+                false,
+                true,
+            ),
+            (
+                "cluster CA found in cluster-info ConfigMap is invalid: none of the public keys \"sha256:aa\" are pinned",
+                "pin-mismatch",
+                false,
+                false,
+            ),
+            (
+                "a Node with name \"w1\" and status \"Ready\" already exists in the cluster. You must delete",
+                "node-name-taken",
+                false,
+                false,
+            ),
+            (
+                "[ERROR FileAvailable--etc-kubernetes-kubelet.conf]: /etc/kubernetes/kubelet.conf already exists",
+                "preflight-failed",
+                false,
+                false,
+            ),
+            (
+                "this version of kubeadm only supports deploying clusters with the control plane version >= 1.35.0",
+                "fleet-version-skew",
+                false,
+                false,
+            ),
+            (
+                "etcdserver: too many learner members in cluster",
+                "fleet-join-failed",
+                true,
+                false,
+            ),
+            (
+                "etcdserver: leader changed",
+                "fleet-join-failed",
+                true,
+                false,
+            ),
+            (
+                "dial tcp 10.0.0.1:6443: connect: connection refused",
+                "fleet-join-failed",
+                true,
+                false,
+            ),
+            (
+                "read: connection reset by peer",
+                "fleet-join-failed",
+                true,
+                false,
+            ),
+            (
+                "net/http: TLS handshake timeout",
+                "fleet-join-failed",
+                true,
+                false,
+            ),
+            (
+                "timed out waiting for the condition",
+                "fleet-join-failed",
+                true,
+                false,
+            ),
+            (
+                "open /etc/kubernetes/pki: permission denied",
+                "fleet-join-failed",
+                false,
+                false,
+            ),
         ];
         for (words, id, transient, refused) in table {
             let failure = of_words("kubeadm join", words);
-            assert_eq!((failure.id.as_str(), failure.transient, failure.token_refused), (id, transient, refused), "{words}");
+            assert_eq!(
+                (
+                    failure.id.as_str(),
+                    failure.transient,
+                    failure.token_refused
+                ),
+                (id, transient, refused),
+                "{words}"
+            );
         }
     }
 
@@ -232,19 +331,25 @@ mod tests {
             ("control-plane-busy", true, false),
         ] {
             let failure = of_join_id(id, "m", None);
-            assert_eq!((failure.transient, failure.token_refused), (transient, refused), "{id}");
+            assert_eq!(
+                (failure.transient, failure.token_refused),
+                (transient, refused),
+                "{id}"
+            );
         }
     }
 
     #[test]
     fn an_api_that_is_crowded_is_left_alone_as_long_as_it_asks() {
-        let answer = |code, after| ApiError::Status(Box::new(muster_net::StatusError {
-            code,
-            reason: String::new(),
-            message: String::new(),
-            details: None,
-            retry_after: after,
-        }));
+        let answer = |code, after| {
+            ApiError::Status(Box::new(muster_net::StatusError {
+                code,
+                reason: String::new(),
+                message: String::new(),
+                details: None,
+                retry_after: after,
+            }))
+        };
         let asked = Some(Duration::from_secs(7));
         let failure = of_api("do it", &answer(429, asked));
         assert!(failure.transient);

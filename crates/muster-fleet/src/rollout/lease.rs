@@ -124,7 +124,9 @@ impl Leases {
                     seen = Some(object);
                     sleep(RENEWAL + RENEWAL / 5).await;
                 }
-                Err(error) if (error.is_conflict() || error.is_already_exists()) && tries < TRIES => {
+                Err(error)
+                    if (error.is_conflict() || error.is_already_exists()) && tries < TRIES =>
+                {
                     sleep(Duration::from_millis(50 * u64::from(tries))).await;
                 }
                 Err(error) => return Err(api_error(error)),
@@ -329,7 +331,10 @@ fn path(lease: &str) -> String {
 
 fn version_of(object: &Value) -> String {
     let version = object.pointer("/metadata/resourceVersion");
-    version.and_then(Value::as_str).unwrap_or_default().to_owned()
+    version
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// `MicroTime`: RFC 3339 with six digits of a second.
@@ -353,18 +358,26 @@ mod tests {
         assert_eq!(ours.take("l").await.unwrap(), Taken::Free);
         let refused = leases(&api, "b").take("l").await.unwrap_err();
         assert!(matches!(refused, LeaseError::Held { holder, .. } if holder == "a"));
-        assert_eq!(ours.take("l").await.unwrap(), Taken::Free, "whoever resumes finds its own");
+        assert_eq!(
+            ours.take("l").await.unwrap(),
+            Taken::Free,
+            "whoever resumes finds its own"
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_expired_lease_is_adopted_with_a_word_unless_it_is_renewed_after_all() {
         let api = Memory::default();
-        let mut object = leases(&api, "a").object("l", Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH, 3, None);
+        let mut object =
+            leases(&api, "a").object("l", Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH, 3, None);
         api.create(&collection(), &object).await.unwrap();
         let theirs = leases(&api, "b");
         let adopted = theirs.take("l").await.unwrap();
         assert!(matches!(adopted, Taken::Adopted { from, .. } if from == "a"));
-        assert_eq!(api.get(&path("l")).await.unwrap()["spec"]["leaseTransitions"], 4);
+        assert_eq!(
+            api.get(&path("l")).await.unwrap()["spec"]["leaseTransitions"],
+            4
+        );
 
         // The clock of its holder goes wrong, and it renews all the same.
         object["metadata"]["name"] = json!("m");
@@ -397,7 +410,10 @@ mod tests {
         }
         assert_eq!(lost.borrow().as_deref(), Some("l"));
         ours.give_up("l").await.unwrap();
-        assert_eq!(api.get(&path("l")).await.unwrap()["spec"]["holderIdentity"], "b");
+        assert_eq!(
+            api.get(&path("l")).await.unwrap()["spec"]["holderIdentity"],
+            "b"
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -21,7 +21,11 @@ pub trait Machines: Send + Sync + 'static {
     ///
     /// # Errors
     /// When it cannot be reached, with an id, a cure and whether another attempt may help.
-    async fn open(&self, host: &HostSpec, address: Option<&str>) -> Result<Arc<dyn Machine>, StageFailure>;
+    async fn open(
+        &self,
+        host: &HostSpec,
+        address: Option<&str>,
+    ) -> Result<Arc<dyn Machine>, StageFailure>;
 }
 
 /// Takes in what is being done.
@@ -59,7 +63,10 @@ pub struct NoProvisioner;
 impl Provisioner for NoProvisioner {
     async fn create(&self, host: &HostSpec, _: Tell<'_>) -> Result<Made, StageFailure> {
         let provider = host.settings.provider.as_str();
-        Err(StageFailure::terminal(ids::PROVIDER_FAILED, format!("nothing here makes machines by {provider}")))
+        Err(StageFailure::terminal(
+            ids::PROVIDER_FAILED,
+            format!("nothing here makes machines by {provider}"),
+        ))
     }
 
     async fn destroy(&self, host: &HostSpec) -> Result<(), StageFailure> {
@@ -82,7 +89,12 @@ impl Connections {
     }
 
     /// The machine of a host, by the connection that stands or a new one.
-    pub(crate) async fn get(&self, index: u32, host: &HostSpec, address: Option<&str>) -> Result<Arc<dyn Machine>, StageFailure> {
+    pub(crate) async fn get(
+        &self,
+        index: u32,
+        host: &HostSpec,
+        address: Option<&str>,
+    ) -> Result<Arc<dyn Machine>, StageFailure> {
         let known = self.open.lock().get(&index).cloned();
         if let Some(machine) = known {
             return Ok(machine);

@@ -37,7 +37,11 @@ impl NodeSight {
         let conditions = node.pointer("/status/conditions").and_then(Value::as_array);
         let ready = conditions.and_then(|all| all.iter().find(|c| c["type"] == "Ready"));
         Self {
-            uid: node.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            uid: node
+                .pointer("/metadata/uid")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned(),
             ready: ready.is_some_and(|condition| condition["status"] == "True"),
             message: ready
                 .and_then(|condition| condition["message"].as_str())
@@ -107,7 +111,9 @@ impl Nodes {
     async fn follow_once(&self) -> Result<(), ApiError> {
         let list = self.api.get(NODES).await?;
         self.take_list(&list);
-        let version = list.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+        let version = list
+            .pointer("/metadata/resourceVersion")
+            .and_then(Value::as_str);
         let path = format!(
             "{NODES}?watch=true&allowWatchBookmarks=true&resourceVersion={}",
             version.unwrap_or("0")
@@ -116,7 +122,9 @@ impl Nodes {
         while let Some(event) = events.next().await {
             match event? {
                 WatchEvent::Added(node) | WatchEvent::Modified(node) => {
-                    self.known.lock().learn(name_of(&node), Some(NodeSight::of(&node)));
+                    self.known
+                        .lock()
+                        .learn(name_of(&node), Some(NodeSight::of(&node)));
                 }
                 WatchEvent::Deleted(node) => self.known.lock().learn(name_of(&node), None),
                 WatchEvent::Bookmark(_) => {}
@@ -190,13 +198,20 @@ impl Nodes {
     ///
     /// # Errors
     /// [`ApiError`].
-    pub(crate) async fn label(&self, name: &str, labels: &[(String, String)]) -> Result<(), ApiError> {
+    pub(crate) async fn label(
+        &self,
+        name: &str,
+        labels: &[(String, String)],
+    ) -> Result<(), ApiError> {
         let labels: Map<String, Value> = labels
             .iter()
             .map(|(key, value)| (key.clone(), json!(value)))
             .collect();
         let patch = json!({"metadata": {"labels": labels}});
-        self.api.merge(&format!("{NODES}/{name}"), &patch).await.map(drop)
+        self.api
+            .merge(&format!("{NODES}/{name}"), &patch)
+            .await
+            .map(drop)
     }
 
     /// Deletes a Node; one that is not there is no error.
@@ -209,7 +224,9 @@ impl Nodes {
 }
 
 fn name_of(node: &Value) -> &str {
-    node.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
+    node.pointer("/metadata/name")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -104,14 +104,25 @@ fn group_limits(fleet: &Fleet, limits: &mut Vec<Limit>) -> Vec<Option<LimitKey>>
 }
 
 fn limits_of(host: &HostSpec, jumps: &[LimitKey], groups: &[Option<LimitKey>]) -> Vec<LimitKey> {
-    let jump = host.settings.jump.and_then(|at| jumps.get(at as usize).copied());
-    let of_groups = host.settings.groups.iter().filter_map(|at| *groups.get(*at as usize)?);
+    let jump = host
+        .settings
+        .jump
+        .and_then(|at| jumps.get(at as usize).copied());
+    let of_groups = host
+        .settings
+        .groups
+        .iter()
+        .filter_map(|at| *groups.get(*at as usize)?);
     jump.into_iter().chain(of_groups).collect()
 }
 
 fn policy(policy: &fleet_file::Policy) -> Policy {
     let waves = (policy.waves.len() > 1).then(|| Waves {
-        sizes: policy.waves.iter().map(|size| Share::Hosts(*size)).collect(),
+        sizes: policy
+            .waves
+            .iter()
+            .map(|size| Share::Hosts(*size))
+            .collect(),
         tolerated: policy.wave_failures,
     });
     Policy {
@@ -134,19 +145,30 @@ fn timeouts(timeouts: &fleet_file::Timeouts) -> Timeouts {
     };
     let prepare = StageTime {
         attempt: timeouts.connect.saturating_add(timeouts.stage),
-        stage: timeouts.connect.saturating_add(timeouts.stage).saturating_mul(2),
+        stage: timeouts
+            .connect
+            .saturating_add(timeouts.stage)
+            .saturating_mul(2),
     };
     let join = attempts(timeouts.stage);
     let ready = StageTime {
         attempt: timeouts.ready,
         stage: timeouts.ready,
     };
-    let parts = [usual.provision.stage, usual.lock.stage, prepare.stage, join.stage, ready.stage];
+    let parts = [
+        usual.provision.stage,
+        usual.lock.stage,
+        prepare.stage,
+        join.stage,
+        ready.stage,
+    ];
     Timeouts {
         prepare,
         join,
         ready,
-        host: parts.into_iter().fold(Duration::ZERO, Duration::saturating_add),
+        host: parts
+            .into_iter()
+            .fold(Duration::ZERO, Duration::saturating_add),
         // Without an end: a year.
         run: timeouts.run.unwrap_or(Duration::from_secs(365 * 24 * 3600)),
         undo: StageTime {
@@ -168,7 +190,12 @@ impl Manuals {
     fn of(&mut self, host: &HostSpec) -> u16 {
         let mut own = manual(host);
         // `{name}` is filled in by whoever shows it; what names this host otherwise is its own.
-        for text in [&mut own.provision, &mut own.lock, &mut own.prepare, &mut own.join] {
+        for text in [
+            &mut own.provision,
+            &mut own.lock,
+            &mut own.prepare,
+            &mut own.join,
+        ] {
             if host.address() == host.name.as_str() {
                 *text = text.replace(&format!(" {} ", host.name), " {name} ");
             }

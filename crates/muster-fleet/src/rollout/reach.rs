@@ -12,7 +12,9 @@ use async_trait::async_trait;
 use muster_identity::Secret;
 use muster_rollout::StageFailure;
 use muster_rollout::fleet_file::{Connection, HostSpec, JumpHost, SecretSource, SshSettings, Sudo};
-use muster_ssh::{LocalMachine, Machine, NamespaceMachine, NamespaceOf, SshClient, SshOptions, SshTarget};
+use muster_ssh::{
+    LocalMachine, Machine, NamespaceMachine, NamespaceOf, SshClient, SshOptions, SshTarget,
+};
 use parking_lot::Mutex;
 
 use super::fault::{self, ids};
@@ -78,22 +80,32 @@ impl Reach {
         client.clone()
     }
 
-    async fn ssh(&self, host: &HostSpec, ssh: &SshSettings, address: &str) -> Result<Arc<dyn Machine>, StageFailure> {
+    async fn ssh(
+        &self,
+        host: &HostSpec,
+        ssh: &SshSettings,
+        address: &str,
+    ) -> Result<Arc<dyn Machine>, StageFailure> {
         let target = target(host, ssh, address, self.sudo(&host.settings.sudo)?);
         let client = self.client(ssh.config_file.as_ref());
-        let machine = client.connect(&target).await.map_err(|error| fault::of_machine(&error))?;
+        let machine = client
+            .connect(&target)
+            .await
+            .map_err(|error| fault::of_machine(&error))?;
         Ok(Arc::new(machine))
     }
 }
 
 fn target(host: &HostSpec, ssh: &SshSettings, address: &str, sudo: muster_ssh::Sudo) -> SshTarget {
-    let files = |files: &[String]| files.iter().map(|file| PathBuf::from(home(file))).collect();
-    let mut identity_files: Vec<PathBuf> = files(&ssh.identity_files);
-    for jump in &ssh.jump {
-        let more: Vec<PathBuf> = files(&jump.identity_files);
-        identity_files.extend(more);
-    }
-    identity_files.dedup();
+    let files = |files: &[String]| -> Vec<PathBuf> {
+        files.iter().map(|file| PathBuf::from(home(file))).collect()
+    };
+    let mut jump_identity_files: Vec<PathBuf> = ssh
+        .jump
+        .iter()
+        .flat_map(|jump| files(&jump.identity_files))
+        .collect();
+    jump_identity_files.dedup();
     let jump: Vec<String> = ssh.jump.iter().map(JumpHost::to_string).collect();
     let mut options = Vec::new();
     if let Some(file) = &ssh.known_hosts_file {
@@ -104,7 +116,9 @@ fn target(host: &HostSpec, ssh: &SshSettings, address: &str, sudo: muster_ssh::S
         name: Some(host.name.to_string()),
         user: ssh.user.clone(),
         port: ssh.port,
-        identity_files,
+        identity_files: files(&ssh.identity_files),
+        jump_identity_files,
+        jump_options: options.clone(),
         jump: (!jump.is_empty()).then(|| jump.join(",")),
         options,
         password: None,
@@ -121,13 +135,23 @@ pub(crate) fn home(path: &str) -> String {
 
 #[async_trait]
 impl Machines for Reach {
-    async fn open(&self, host: &HostSpec, address: Option<&str>) -> Result<Arc<dyn Machine>, StageFailure> {
+    async fn open(
+        &self,
+        host: &HostSpec,
+        address: Option<&str>,
+    ) -> Result<Arc<dyn Machine>, StageFailure> {
         let address = address.unwrap_or_else(|| host.address());
         match &host.settings.connection {
-            Connection::Local => Ok(Arc::new(LocalMachine::new(host.name.as_str(), self.sudo(&host.settings.sudo)?))),
+            Connection::Local => Ok(Arc::new(LocalMachine::new(
+                host.name.as_str(),
+                self.sudo(&host.settings.sudo)?,
+            ))),
             Connection::Namespace => {
                 let namespace = NamespaceOf::Name(address.to_owned());
-                Ok(Arc::new(NamespaceMachine::new(host.name.as_str(), &namespace)))
+                Ok(Arc::new(NamespaceMachine::new(
+                    host.name.as_str(),
+                    &namespace,
+                )))
             }
             Connection::Ssh(ssh) => self.ssh(host, ssh, address).await,
         }

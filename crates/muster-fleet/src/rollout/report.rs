@@ -88,19 +88,34 @@ impl RunReport {
 
     /// From records alone.
     #[must_use]
-    pub fn from_records(plan: &RolloutPlan, fleet: &str, began: Timestamp, records: &[Record]) -> Self {
+    pub fn from_records(
+        plan: &RolloutPlan,
+        fleet: &str,
+        began: Timestamp,
+        records: &[Record],
+    ) -> Self {
         let mut past = vec![Past::default(); plan.hosts.len()];
         let mut verdict = None;
         let mut at = began;
         for record in records {
             match record {
-                Record::Host { host, stage, event, failure, at: then, .. } => {
+                Record::Host {
+                    host,
+                    stage,
+                    event,
+                    failure,
+                    at: then,
+                    ..
+                } => {
                     at = *then;
                     if let Some(past) = past.get_mut(host.as_usize()) {
                         past.learn(*stage, *event, failure.as_deref());
                     }
                 }
-                Record::Ended { verdict: told, at: then } => {
+                Record::Ended {
+                    verdict: told,
+                    at: then,
+                } => {
                     at = *then;
                     verdict = Some(told.clone());
                 }
@@ -123,7 +138,9 @@ impl RunReport {
             began,
             at,
             running: false,
-            counts: verdict.as_ref().map_or_else(|| count(&hosts), |verdict| verdict.counts),
+            counts: verdict
+                .as_ref()
+                .map_or_else(|| count(&hosts), |verdict| verdict.counts),
             hosts,
             verdict,
         }
@@ -158,7 +175,8 @@ fn count(hosts: &[HostReport]) -> Counts {
     Counts {
         hosts: u32::try_from(hosts.len()).unwrap_or(u32::MAX),
         joined: of("joined"),
-        failed: u32::try_from(hosts.iter().filter(|host| host.failure.is_some()).count()).unwrap_or(u32::MAX),
+        failed: u32::try_from(hosts.iter().filter(|host| host.failure.is_some()).count())
+            .unwrap_or(u32::MAX),
         undone: of("undone"),
         stuck: of("stuck"),
         untouched: of("waiting"),
@@ -189,10 +207,14 @@ struct Past {
 impl Past {
     fn learn(&mut self, stage: Stage, event: muster_saga::Event, failure: Option<&StageFailure>) {
         let status = &mut self.stages[place(stage)];
-        *status = muster_saga::next(status.unwrap_or(Status::Pending), event).ok().or(*status);
+        *status = muster_saga::next(status.unwrap_or(Status::Pending), event)
+            .ok()
+            .or(*status);
         self.last = Some(stage);
         match event {
-            muster_saga::Event::Failed | muster_saga::Event::UndoFailed => self.failure = failure.cloned(),
+            muster_saga::Event::Failed | muster_saga::Event::UndoFailed => {
+                self.failure = failure.cloned()
+            }
             muster_saga::Event::Done => self.failure = None,
             _ => {}
         }
@@ -210,7 +232,9 @@ impl Past {
         } else if join == Status::Done && self.status(Stage::Ready) == Status::Done {
             "joined"
         } else if any(Status::Undoing) || any(Status::Undone) {
-            let left = Stage::ALL.iter().any(|stage| stage.has_undo() && self.status(*stage).may_have_traces());
+            let left = Stage::ALL
+                .iter()
+                .any(|stage| stage.has_undo() && self.status(*stage).may_have_traces());
             if left { "undoing" } else { "undone" }
         } else if any(Status::Failed) {
             "failed"
@@ -226,7 +250,9 @@ impl Past {
         HostReport {
             name,
             standing: standing.to_owned(),
-            stage: self.last.filter(|_| standing != "joined" && standing != "undone"),
+            stage: self
+                .last
+                .filter(|_| standing != "joined" && standing != "undone"),
             phase: None,
             failure: self.failure.clone(),
         }
@@ -234,7 +260,10 @@ impl Past {
 }
 
 fn place(stage: Stage) -> usize {
-    Stage::ALL.iter().position(|known| *known == stage).unwrap_or_default()
+    Stage::ALL
+        .iter()
+        .position(|known| *known == stage)
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -251,11 +280,16 @@ mod tests {
             limits: vec![],
             manual: 0,
         };
-        RolloutPlan::new(RunId("r".into()), 1, vec![host("a"), host("b"), host("c"), host("d")])
+        RolloutPlan::new(
+            RunId("r".into()),
+            1,
+            vec![host("a"), host("b"), host("c"), host("d")],
+        )
     }
 
     fn record(host: u32, stage: Stage, event: Event) -> Record {
-        let failure = (event == Event::Failed).then(|| Box::new(StageFailure::terminal("x", "why")));
+        let failure =
+            (event == Event::Failed).then(|| Box::new(StageFailure::terminal("x", "why")));
         Record::Host {
             host: HostIndex(host),
             stage,
@@ -271,14 +305,30 @@ mod tests {
     fn records_say_where_every_host_stands() {
         let mut records = Vec::new();
         for stage in [Stage::Lock, Stage::Prepare, Stage::Join, Stage::Ready] {
-            records.extend([record(0, stage, Event::Intent), record(0, stage, Event::Done)]);
+            records.extend([
+                record(0, stage, Event::Intent),
+                record(0, stage, Event::Done),
+            ]);
         }
-        records.extend([record(0, Stage::Lock, Event::UndoIntent), record(0, Stage::Lock, Event::Undone)]);
-        records.extend([record(1, Stage::Lock, Event::Intent), record(1, Stage::Lock, Event::Failed)]);
-        records.extend([record(1, Stage::Lock, Event::UndoIntent), record(1, Stage::Lock, Event::Undone)]);
+        records.extend([
+            record(0, Stage::Lock, Event::UndoIntent),
+            record(0, Stage::Lock, Event::Undone),
+        ]);
+        records.extend([
+            record(1, Stage::Lock, Event::Intent),
+            record(1, Stage::Lock, Event::Failed),
+        ]);
+        records.extend([
+            record(1, Stage::Lock, Event::UndoIntent),
+            record(1, Stage::Lock, Event::Undone),
+        ]);
         records.push(record(2, Stage::Lock, Event::Intent));
         let report = RunReport::from_records(&plan(), "f", Timestamp::UNIX_EPOCH, &records);
-        let standings: Vec<&str> = report.hosts.iter().map(|host| host.standing.as_str()).collect();
+        let standings: Vec<&str> = report
+            .hosts
+            .iter()
+            .map(|host| host.standing.as_str())
+            .collect();
         assert_eq!(standings, ["joined", "undone", "at-work", "waiting"]);
         assert_eq!(report.hosts[1].failure.as_ref().unwrap().id, "x");
         assert_eq!(report.counts.joined, 1);

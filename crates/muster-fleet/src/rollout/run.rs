@@ -89,7 +89,11 @@ fn fleet_lease(fleet: &str) -> String {
 ///
 /// # Errors
 /// [`RolloutError`]; then no host was touched.
-pub async fn begin(options: RunOptions, dir: &FleetDir, source: Source) -> Result<Outcome, RolloutError> {
+pub async fn begin(
+    options: RunOptions,
+    dir: &FleetDir,
+    source: Source,
+) -> Result<Outcome, RolloutError> {
     refuse_unfinished(&dir.journal()).await?;
     let access = open_access(&options).await?;
     begin_by(access, options, dir, source).await
@@ -121,7 +125,12 @@ pub(crate) async fn begin_by(
 ///
 /// # Errors
 /// [`RolloutError`]; then no host was touched.
-pub async fn resume(options: RunOptions, dir: &FleetDir, run: &RunId, how: Resume) -> Result<Outcome, RolloutError> {
+pub async fn resume(
+    options: RunOptions,
+    dir: &FleetDir,
+    run: &RunId,
+    how: Resume,
+) -> Result<Outcome, RolloutError> {
     let access = open_access(&options).await?;
     resume_by(access, options, dir, run, how).await
 }
@@ -158,7 +167,9 @@ pub(crate) async fn resume_by(
             continue;
         };
         if let Err(error @ LeaseError::Held { .. }) = before.leases.take(&host_lease(name)).await {
-            return Err(RolloutError::Locked { holder: error.to_string() });
+            return Err(RolloutError::Locked {
+                holder: error.to_string(),
+            });
         }
     }
     carry_out(options, dir, about, before, rollout, next).await
@@ -180,7 +191,12 @@ pub async fn last_run(journal: &RunJournal) -> Result<RunId, RolloutError> {
 pub async fn report(journal: &RunJournal, run: &RunId) -> Result<RunReport, RolloutError> {
     let about = journal.about(run).await.map_err(RolloutError::Store)?;
     let records = journal.records(run).await.map_err(RolloutError::Store)?;
-    Ok(RunReport::from_records(&about.plan, &about.fleet, about.began, &records))
+    Ok(RunReport::from_records(
+        &about.plan,
+        &about.fleet,
+        about.began,
+        &records,
+    ))
 }
 
 /// A run that was cut off is finished first: its hosts may be half-way.
@@ -198,13 +214,21 @@ async fn refuse_unfinished(journal: &RunJournal) -> Result<(), RolloutError> {
     if over {
         Ok(())
     } else {
-        Err(RolloutError::Unfinished { run: run.to_string() })
+        Err(RolloutError::Unfinished {
+            run: run.to_string(),
+        })
     }
 }
 
 async fn open_access(options: &RunOptions) -> Result<Access, RolloutError> {
     let kubeconfig = options.kubeconfig.clone();
-    let opened = access::open(&options.fleet, kubeconfig, &*options.machines, &*options.secrets).await;
+    let opened = access::open(
+        &options.fleet,
+        kubeconfig,
+        &*options.machines,
+        &*options.secrets,
+    )
+    .await;
     opened.map_err(RolloutError::Access)
 }
 
@@ -231,11 +255,16 @@ async fn prepare(access: Access, about: &About) -> Result<Before, RolloutError> 
         Ok(Taken::Free) => {}
         Ok(Taken::Adopted { from, renewed }) => {
             let since = renewed.map_or_else(|| "never".to_owned(), |at| at.to_string());
-            notes.push(format!("the Lease of {from} had expired (renewed {since}) and was taken over"));
+            notes.push(format!(
+                "the Lease of {from} had expired (renewed {since}) and was taken over"
+            ));
         }
         Err(LeaseError::Held { holder, .. }) => return Err(RolloutError::Locked { holder }),
         Err(LeaseError::Api { source, .. }) => {
-            return Err(RolloutError::Access(fault::of_api("take the fleet's Lease", &source)));
+            return Err(RolloutError::Access(fault::of_api(
+                "take the fleet's Lease",
+                &source,
+            )));
         }
     }
     Ok(Before {
@@ -266,7 +295,9 @@ async fn carry_out(
     let mut admissions = HashMap::new();
     if let Some(given) = options.given {
         let id = given.token.id().clone();
-        let admission = access.cluster.admit(given.token, given.expires.unwrap_or(Timestamp::MAX));
+        let admission = access
+            .cluster
+            .admit(given.token, given.expires.unwrap_or(Timestamp::MAX));
         admissions.insert(id, Arc::new(admission.map_err(RolloutError::Access)?));
     }
     let mut sinks = options.sinks;
@@ -284,6 +315,7 @@ async fn carry_out(
         provisioner: options.provisioner,
         binaries: Binaries::new(options.program),
         admissions: parking_lot::Mutex::new(admissions),
+        unreached: parking_lot::Mutex::default(),
     });
     let driver = Driver {
         rollout,

@@ -41,18 +41,27 @@ impl Answer {
 
     /// The same, and something happens.
     pub(crate) fn then(self, deed: impl Fn() + Send + Sync + 'static) -> Self {
-        Self { then: Some(Arc::new(deed)), ..self }
+        Self {
+            then: Some(Arc::new(deed)),
+            ..self
+        }
     }
 }
 
 /// The connection breaks.
 pub(crate) fn breaks() -> Answer {
-    Answer { lost: true, ..says(0, "") }
+    Answer {
+        lost: true,
+        ..says(0, "")
+    }
 }
 
 /// It never ends.
 pub(crate) fn hangs() -> Answer {
-    Answer { hangs: true, ..says(0, "") }
+    Answer {
+        hangs: true,
+        ..says(0, "")
+    }
 }
 
 /// A command that was asked for.
@@ -97,12 +106,18 @@ impl Scripted {
 
     /// Commands whose line or input has this in it answer so from now on; the last word counts.
     pub(crate) fn on(&self, part: &str, answer: Answer) {
-        self.inside.lock().answers.push((part.to_owned(), answer, false));
+        self.inside
+            .lock()
+            .answers
+            .push((part.to_owned(), answer, false));
     }
 
     /// As [`Scripted::on`], once.
     pub(crate) fn once(&self, part: &str, answer: Answer) {
-        self.inside.lock().answers.push((part.to_owned(), answer, true));
+        self.inside
+            .lock()
+            .answers
+            .push((part.to_owned(), answer, true));
     }
 
     pub(crate) fn calls(&self) -> Vec<Call> {
@@ -112,12 +127,19 @@ impl Scripted {
     /// How many commands had this in their line.
     pub(crate) fn count(&self, part: &str) -> usize {
         let inside = self.inside.lock();
-        inside.calls.iter().filter(|call| call.line.contains(part)).count()
+        inside
+            .calls
+            .iter()
+            .filter(|call| call.line.contains(part))
+            .count()
     }
 
     fn answer(&self, line: &str) -> Answer {
         let mut inside = self.inside.lock();
-        let found = inside.answers.iter().rposition(|(part, ..)| line.contains(part.as_str()));
+        let found = inside
+            .answers
+            .iter()
+            .rposition(|(part, ..)| line.contains(part.as_str()));
         match found {
             Some(at) if inside.answers[at].2 => inside.answers.remove(at).1,
             Some(at) => inside.answers[at].1.clone(),
@@ -141,7 +163,10 @@ impl Machine for Scripted {
 
     async fn run(&self, command: Command, on_line: OnLine<'_>) -> Result<Exit, MachineError> {
         let line = command.argv.join(" ");
-        let stdin = command.stdin.as_ref().map(|bytes| String::from_utf8_lossy(bytes.expose()).into_owned());
+        let stdin = command
+            .stdin
+            .as_ref()
+            .map(|bytes| String::from_utf8_lossy(bytes.expose()).into_owned());
         self.inside.lock().calls.push(Call {
             line: line.clone(),
             stdin: stdin.unwrap_or_default(),
@@ -171,7 +196,11 @@ impl Machine for Scripted {
     async fn upload(&self, upload: Upload) -> Result<Uploaded, MachineError> {
         let mut inside = self.inside.lock();
         let before = inside.files.insert(upload.path.clone(), 1);
-        Ok(if before.is_some() { Uploaded::AlreadyThere } else { Uploaded::Created })
+        Ok(if before.is_some() {
+            Uploaded::AlreadyThere
+        } else {
+            Uploaded::Created
+        })
     }
 
     async fn close(&self) {

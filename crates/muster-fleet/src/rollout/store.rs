@@ -143,7 +143,9 @@ impl FleetDir {
             .map_err(directory)?;
         let locked = |path: PathBuf| StoreFailure::Locked { path };
         let lock = crate::state_dir::hold(&path.join(LOCK)).map_err(|error| match error {
-            crate::JoinError::StateDir { path, source, .. } => StoreFailure::Directory { path, source },
+            crate::JoinError::StateDir { path, source, .. } => {
+                StoreFailure::Directory { path, source }
+            }
             _ => locked(path.join(LOCK)),
         })?;
         let store = SqliteStore::open(path.join(JOURNAL)).map_err(|source| match source {
@@ -216,7 +218,11 @@ impl RunJournal {
         let mut after: Option<String> = None;
         loop {
             // Only the first key of each run: the rest may be a million records.
-            let page = self.0.list(RUNS, None, after.as_deref(), 1).await.map_err(journal)?;
+            let page = self
+                .0
+                .list(RUNS, None, after.as_deref(), 1)
+                .await
+                .map_err(journal)?;
             let Some(pair) = page.items.first() else {
                 return Ok(runs);
             };
@@ -254,7 +260,10 @@ impl RunJournal {
         let prefix = format!("{RUNS}{run}/");
         let page = self.0.list(&prefix, None, None, 0).await.map_err(journal)?;
         for pair in page.items.into_iter().rev() {
-            self.0.delete(&pair.key, pair.modified).await.map_err(journal)?;
+            self.0
+                .delete(&pair.key, pair.modified)
+                .await
+                .map_err(journal)?;
         }
         Ok(())
     }
@@ -264,15 +273,27 @@ impl RunJournal {
     /// # Errors
     /// [`StoreFailure`].
     pub async fn about(&self, run: &RunId) -> Result<About, StoreFailure> {
-        let page = self.0.list(&about_prefix(run), None, None, 0).await.map_err(journal)?;
-        let bytes: Vec<u8> = page.items.iter().flat_map(|pair| pair.value.iter().copied()).collect();
+        let page = self
+            .0
+            .list(&about_prefix(run), None, None, 0)
+            .await
+            .map_err(journal)?;
+        let bytes: Vec<u8> = page
+            .items
+            .iter()
+            .flat_map(|pair| pair.value.iter().copied())
+            .collect();
         let damaged = |reason: String| StoreFailure::About {
             run: run.to_string(),
             reason,
         };
-        let about: About = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+        let about: About =
+            serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
         if about.version > VERSION {
-            return Err(damaged(format!("its format {} is newer than {VERSION}", about.version)));
+            return Err(damaged(format!(
+                "its format {} is newer than {VERSION}",
+                about.version
+            )));
         }
         Ok(about)
     }
@@ -281,12 +302,20 @@ impl RunJournal {
     ///
     /// # Errors
     /// [`StoreFailure`]; then some of them may be there, the first ones first.
-    pub async fn append(&self, run: &RunId, next: u64, records: &[Record]) -> Result<u64, StoreFailure> {
+    pub async fn append(
+        &self,
+        run: &RunId,
+        next: u64,
+        records: &[Record],
+    ) -> Result<u64, StoreFailure> {
         let mut number = next;
         for part in records.chunks(RECORDS_AT_ONCE) {
             let bytes = encode(part).map_err(|source| StoreFailure::Record { source })?;
             let key = format!("{}{number:012}", record_prefix(run));
-            self.0.create(&key, Bytes::from(bytes)).await.map_err(journal)?;
+            self.0
+                .create(&key, Bytes::from(bytes))
+                .await
+                .map_err(journal)?;
             number += part.len() as u64;
         }
         Ok(number)
@@ -297,7 +326,11 @@ impl RunJournal {
     /// # Errors
     /// [`StoreFailure`].
     pub async fn records(&self, run: &RunId) -> Result<Vec<Record>, StoreFailure> {
-        let page = self.0.list(&record_prefix(run), None, None, 0).await.map_err(journal)?;
+        let page = self
+            .0
+            .list(&record_prefix(run), None, None, 0)
+            .await
+            .map_err(journal)?;
         let mut records = Vec::new();
         for pair in page.items {
             records.extend(decode(&pair.value).map_err(|source| StoreFailure::Record { source })?);
@@ -346,14 +379,20 @@ mod tests {
         assert_eq!(read.len(), 5001);
         assert_eq!(read[4999], record("4999"));
         assert_eq!(read[5000], record("last"));
-        assert!(journal.append(&run, 0, &[record("again")]).await.is_err(), "nothing is written over");
+        assert!(
+            journal.append(&run, 0, &[record("again")]).await.is_err(),
+            "nothing is written over"
+        );
     }
 
     #[tokio::test]
     async fn the_oldest_of_many_runs_are_forgotten() {
         let journal = RunJournal::new(Arc::new(MemoryStore::new()));
         for number in 0..REMEMBERED + 3 {
-            journal.begin(&about(&format!("r{number:03}"))).await.unwrap();
+            journal
+                .begin(&about(&format!("r{number:03}")))
+                .await
+                .unwrap();
         }
         let runs = journal.runs().await.unwrap();
         assert_eq!(runs.len(), REMEMBERED);
@@ -367,7 +406,10 @@ mod tests {
         let fleet = FleetDir::open(&path).unwrap();
         let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o700);
-        assert!(matches!(FleetDir::open(&path), Err(StoreFailure::Locked { .. })));
+        assert!(matches!(
+            FleetDir::open(&path),
+            Err(StoreFailure::Locked { .. })
+        ));
         fleet.close().await.unwrap();
         FleetDir::open(&path).unwrap();
     }

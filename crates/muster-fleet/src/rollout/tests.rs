@@ -2,4 +2,4 @@
 
 mod cuts;
 mod story;
-mod world;
+pub(crate) mod world;

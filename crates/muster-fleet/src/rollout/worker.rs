@@ -11,7 +11,7 @@ use muster_rollout::fleet_file::{Fleet, HostSpec, Provider, Until};
 use muster_rollout::{HostIndex, Receipt, Stage, StageFailure};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::access::Api;
 use super::checks;
@@ -38,7 +38,12 @@ pub(crate) struct Worker {
     pub(crate) provisioner: Arc<dyn Provisioner>,
     pub(crate) binaries: Binaries,
     pub(crate) admissions: Mutex<HashMap<TokenId, Arc<Admission>>>,
+    /// Hosts that this process began to reach and has never reached, and since when: nothing was done on them.
+    pub(crate) unreached: Mutex<HashMap<u32, Instant>>,
 }
+
+/// How often what may pass by itself is tried on a host, unless the API server asks for patience.
+const MOST_ATTEMPTS: u32 = 6;
 
 /// One thing to do.
 pub(crate) struct Task {
@@ -68,14 +73,21 @@ fn write(value: &impl serde::Serialize) -> Receipt {
 impl Worker {
     fn host(&self, index: HostIndex) -> Result<&HostSpec, StageFailure> {
         self.fleet.hosts.get(index.as_usize()).ok_or_else(|| {
-            StageFailure::terminal(ids::ACCESS, "the fleet has no such host: it is not the one of the run")
+            StageFailure::terminal(
+                ids::ACCESS,
+                "the fleet has no such host: it is not the one of the run",
+            )
         })
     }
 
     async fn site(&self, task: &Task) -> Result<Site, StageFailure> {
         let host = self.host(task.index)?;
         let made: Made = read(task.made.as_ref());
-        let machine = self.connections.get(task.index.0, host, made.address.as_deref()).await?;
+        let machine = self
+            .connections
+            .get(task.index.0, host, made.address.as_deref())
+            .await?;
+        self.unreached.lock().remove(&task.index.0);
         Ok(Site {
             run: self.run.clone(),
             host: host.clone(),
@@ -86,6 +98,9 @@ impl Worker {
 
     /// Does a stage.
     pub(crate) async fn perform(&self, task: Task, say: Say) -> Result<Receipt, StageFailure> {
+        if task.stage == Stage::Prepare && task.attempt == 1 {
+            self.unreached.lock().insert(task.index.0, Instant::now());
+        }
         let result = match task.stage {
             Stage::Provision => self.provision(&task, &say).await,
             Stage::Lock => self.lock(&task, &say).await,
@@ -94,7 +109,29 @@ impl Worker {
             Stage::Ready => self.ready(&task, &say).await,
         };
         self.let_go_of_broken(task.index, result.as_ref().err());
-        result
+        result.map_err(|failure| self.patience(&task, failure))
+    }
+
+    /// What may pass by itself is not tried for ever: a machine that is down fails in about twice the time that reaching
+    /// one may take.
+    fn patience(&self, task: &Task, failure: StageFailure) -> StageFailure {
+        let limit = self.fleet.timeouts.connect.saturating_mul(2);
+        let since = self
+            .unreached
+            .lock()
+            .get(&task.index.0)
+            .map(Instant::elapsed);
+        let given_up = match task.stage {
+            Stage::Prepare => {
+                since.is_some_and(|since| since >= limit) || task.attempt >= 4 * MOST_ATTEMPTS
+            }
+            Stage::Join => task.attempt >= MOST_ATTEMPTS && fault::crowded(&failure).is_none(),
+            Stage::Provision | Stage::Lock | Stage::Ready => false,
+        };
+        StageFailure {
+            transient: failure.transient && !given_up,
+            ..failure
+        }
     }
 
     /// Takes a stage back, however far it got.
@@ -102,7 +139,12 @@ impl Worker {
         let result = match task.stage {
             Stage::Provision => self.destroy(&task).await,
             Stage::Lock => self.unlock(&task).await,
-            Stage::Prepare => self.site(&task).await?.unprepare().await,
+            // Nothing was done on a host that was never reached.
+            Stage::Prepare if self.unreached.lock().contains_key(&task.index.0) => Ok(()),
+            Stage::Prepare => match self.site(&task).await {
+                Ok(site) => site.unprepare().await,
+                Err(failure) => Err(failure),
+            },
             Stage::Join => self.unjoin(&task, &say).await,
             Stage::Ready => Ok(()),
         };
@@ -146,7 +188,10 @@ impl Worker {
     async fn unlock(&self, task: &Task) -> Result<(), StageFailure> {
         let name = host_lease(self.host(task.index)?.name.as_str());
         self.connections.close(task.index.0).await;
-        self.leases.give_up(&name).await.map_err(|error| lease_failure(&error))
+        self.leases
+            .give_up(&name)
+            .await
+            .map_err(|error| lease_failure(&error))
     }
 
     async fn prepare(&self, task: &Task, say: &Say) -> Result<Receipt, StageFailure> {
@@ -179,15 +224,23 @@ impl Worker {
             say("it is a node already".to_owned());
             return Ok(Value::Null);
         }
-        let admission = task.token.as_ref().and_then(|id| self.admissions.lock().get(id).cloned());
+        let admission = task
+            .token
+            .as_ref()
+            .and_then(|id| self.admissions.lock().get(id).cloned());
         let admission = admission.ok_or_else(|| StageFailure {
             token_refused: true,
-            ..StageFailure::transient(ids::TOKEN_NOT_MINTED, "the token of this join is not known here any more")
+            ..StageFailure::transient(
+                ids::TOKEN_NOT_MINTED,
+                "the token of this join is not known here any more",
+            )
         })?;
         let site = self.site(task).await?;
         let tell = |phase: &str| say(phase.to_owned());
-        site.hooks(&site.host.settings.hooks.before_join, &tell).await?;
-        site.join(&seen, &admission, task.attempt > 1, task.limit, &tell).await?;
+        site.hooks(&site.host.settings.hooks.before_join, &tell)
+            .await?;
+        site.join(&seen, &admission, task.attempt > 1, task.limit, &tell)
+            .await?;
         Ok(Value::Null)
     }
 
@@ -202,7 +255,9 @@ impl Worker {
         if matches!(host.settings.provider, Provider::None) || task.attempt == 1 {
             match self.site(task).await {
                 Ok(site) => site.reset().await?,
-                Err(failure) if matches!(host.settings.provider, Provider::None) => return Err(failure),
+                Err(failure) if matches!(host.settings.provider, Provider::None) => {
+                    return Err(failure);
+                }
                 Err(_) => {}
             }
         }
@@ -248,9 +303,16 @@ impl Worker {
         match timeout(patience, waiting).await {
             Ok(result) => result?,
             Err(_) => {
-                let message = format!("the Node did not become ready within {} s: {}", patience.as_secs(), why.lock());
-                return Err(StageFailure::terminal(ids::NODE_NOT_READY, message)
-                    .with_cure(format!("kubectl describe node {name}; the kubelet's log on the host says more")));
+                let message = format!(
+                    "the Node did not become ready within {} s: {}",
+                    patience.as_secs(),
+                    why.lock()
+                );
+                return Err(
+                    StageFailure::terminal(ids::NODE_NOT_READY, message).with_cure(format!(
+                        "kubectl describe node {name}; the kubelet's log on the host says more"
+                    )),
+                );
             }
         }
         if !host.settings.hooks.after_join.is_empty() {
@@ -273,8 +335,14 @@ impl Worker {
 
     /// What a node may not say of itself (NodeRestriction) is said by an administrator.
     async fn label(&self, host: &HostSpec) -> Result<(), StageFailure> {
-        let labels = host.settings.labels.iter().filter(|(key, _)| !muster_plan::may_node_set(key));
-        let labels: Vec<(String, String)> = labels.map(|(key, value)| (key.clone(), value.clone())).collect();
+        let labels = host
+            .settings
+            .labels
+            .iter()
+            .filter(|(key, _)| !muster_plan::may_node_set(key));
+        let labels: Vec<(String, String)> = labels
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
         if labels.is_empty() {
             return Ok(());
         }
@@ -289,7 +357,9 @@ fn lease_failure(error: &LeaseError) -> StageFailure {
             retry_after: Some((*stands).min(Duration::from_secs(5))),
             ..StageFailure::transient(ids::HOST_LOCKED, error.to_string())
         }
-        .with_cure("another run works on this host: wait for it, or stop it; its Lease then expires"),
+        .with_cure(
+            "another run works on this host: wait for it, or stop it; its Lease then expires",
+        ),
         LeaseError::Api { source, .. } => fault::of_api("take the Lease", source),
     }
 }

@@ -35,7 +35,12 @@ pub(crate) struct Which {
     #[arg(long, value_name = "FILE")]
     pub(crate) inventory: Option<PathBuf>,
     /// Of the inventory, only these hosts and groups
-    #[arg(long, value_delimiter = ',', value_name = "NAMES", requires = "inventory")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "NAMES",
+        requires = "inventory"
+    )]
     pub(crate) limit: Vec<String>,
 }
 

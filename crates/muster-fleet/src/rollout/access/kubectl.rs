@@ -60,17 +60,26 @@ impl Kubectl {
     /// # Errors
     /// [`ApiError`] when it cannot be asked, or has none.
     pub(crate) async fn on(machine: Arc<dyn Machine>) -> Result<Self, ApiError> {
-        let look = Command::new(["sh", "-c", LOOK]).as_root().time_limit(CALL_LIMIT);
-        let output = machine.output(look).await.map_err(|error| lost(&*machine, &error))?;
+        let look = Command::new(["sh", "-c", LOOK])
+            .as_root()
+            .time_limit(CALL_LIMIT);
+        let output = machine
+            .output(look)
+            .await
+            .map_err(|error| lost(&*machine, &error))?;
         let flavour = match output.stdout.trim() {
             "kubeadm" => Flavour::Kubeadm,
             "k3s" => Flavour::K3s,
             "k0s" => Flavour::K0s,
             _ => {
-                return Err(refused(404, "NoControlPlane", format!(
-                    "{} has neither /etc/kubernetes/admin.conf nor k3s nor k0s: it is no control-plane host",
-                    machine.name()
-                )));
+                return Err(refused(
+                    404,
+                    "NoControlPlane",
+                    format!(
+                        "{} has neither /etc/kubernetes/admin.conf nor k3s nor k0s: it is no control-plane host",
+                        machine.name()
+                    ),
+                ));
             }
         };
         Ok(Self { machine, flavour })
@@ -107,7 +116,11 @@ impl Kubectl {
 
     /// `kubectl` says `Error from server (NotFound): …` when the API refused, and something else when it did not answer.
     fn refusal(&self, stderr: &str) -> ApiError {
-        let line = stderr.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        let line = stderr
+            .lines()
+            .rev()
+            .find(|line| !line.trim().is_empty())
+            .unwrap_or_default();
         if let Some(rest) = line.trim().strip_prefix("Error from server") {
             let rest = rest.trim_start_matches([' ', ':']);
             let (reason, message) = match rest.strip_prefix('(').and_then(|r| r.split_once("):")) {
@@ -194,11 +207,13 @@ impl Api for Kubectl {
     }
 
     async fn create(&self, path: &str, object: &Value) -> Result<Value, ApiError> {
-        self.object(&["create", "-f", "-", "--raw", path], Some(object)).await
+        self.object(&["create", "-f", "-", "--raw", path], Some(object))
+            .await
     }
 
     async fn replace(&self, path: &str, object: &Value) -> Result<Value, ApiError> {
-        self.object(&["replace", "-f", "-", "--raw", path], Some(object)).await
+        self.object(&["replace", "-f", "-", "--raw", path], Some(object))
+            .await
     }
 
     async fn merge(&self, path: &str, patch: &Value) -> Result<Value, ApiError> {
@@ -282,10 +297,24 @@ mod tests {
     async fn what_the_api_refuses_is_told_apart_from_no_answer() {
         let machine = Scripted::new("cp");
         let api = on(&machine).await;
-        machine.on("nodes/a", says(1, "!Error from server (NotFound): nodes \"a\" not found"));
+        machine.on(
+            "nodes/a",
+            says(1, "!Error from server (NotFound): nodes \"a\" not found"),
+        );
         assert!(api.get("/api/v1/nodes/a").await.unwrap_err().is_not_found());
-        machine.on("leases", says(1, "!Error from server (Conflict): the object has been modified"));
-        assert!(api.replace("/leases", &json!({})).await.unwrap_err().is_conflict());
+        machine.on(
+            "leases",
+            says(
+                1,
+                "!Error from server (Conflict): the object has been modified",
+            ),
+        );
+        assert!(
+            api.replace("/leases", &json!({}))
+                .await
+                .unwrap_err()
+                .is_conflict()
+        );
         machine.on("secrets", says(1, "!The connection to the server cp:6443 was refused - did you specify the right host or port?"));
         let error = api.create("/secrets", &json!({})).await.unwrap_err();
         assert!(matches!(error, ApiError::Transport { .. }));
@@ -298,7 +327,9 @@ mod tests {
         let machine = Scripted::new("cp");
         let api = on(&machine).await;
         machine.on("secrets", says(0, "{}"));
-        api.create("/secrets", &json!({"token-secret": "canarycanary"})).await.unwrap();
+        api.create("/secrets", &json!({"token-secret": "canarycanary"}))
+            .await
+            .unwrap();
         let calls = machine.calls();
         assert!(!calls.iter().any(|call| call.line.contains("canary")));
         assert!(calls.last().unwrap().stdin.contains("canary"));
@@ -309,20 +340,43 @@ mod tests {
     async fn a_patch_is_made_here_and_written_onto_the_version_that_was_read() {
         let machine = Scripted::new("cp");
         let api = on(&machine).await;
-        machine.on("get --raw /n", says(0, "{\"metadata\":{\"resourceVersion\":\"7\",\"labels\":{\"a\":\"1\",\"b\":\"2\"}}}"));
+        machine.on(
+            "get --raw /n",
+            says(
+                0,
+                "{\"metadata\":{\"resourceVersion\":\"7\",\"labels\":{\"a\":\"1\",\"b\":\"2\"}}}",
+            ),
+        );
         machine.on("replace", says(0, "{}"));
-        api.merge("/n", &json!({"metadata": {"labels": {"a": null, "c": "3"}}})).await.unwrap();
+        api.merge(
+            "/n",
+            &json!({"metadata": {"labels": {"a": null, "c": "3"}}}),
+        )
+        .await
+        .unwrap();
         let written: Value = serde_json::from_str(&machine.calls().last().unwrap().stdin).unwrap();
-        assert_eq!(written, json!({"metadata": {"resourceVersion": "7", "labels": {"b": "2", "c": "3"}}}));
+        assert_eq!(
+            written,
+            json!({"metadata": {"resourceVersion": "7", "labels": {"b": "2", "c": "3"}}})
+        );
     }
 
     #[tokio::test]
     async fn a_watch_gives_events_and_ends_with_the_command() {
         let machine = Scripted::new("cp");
         let api = on(&machine).await;
-        let line = |kind: &str| format!("{{\"type\":\"{kind}\",\"object\":{{\"kind\":\"Node\"}}}}\n");
-        machine.on("watch", says(0, &format!("{}{}", line("ADDED"), line("DELETED"))));
-        let events: Vec<_> = api.watch("/api/v1/nodes?watch=true").await.unwrap().collect().await;
+        let line =
+            |kind: &str| format!("{{\"type\":\"{kind}\",\"object\":{{\"kind\":\"Node\"}}}}\n");
+        machine.on(
+            "watch",
+            says(0, &format!("{}{}", line("ADDED"), line("DELETED"))),
+        );
+        let events: Vec<_> = api
+            .watch("/api/v1/nodes?watch=true")
+            .await
+            .unwrap()
+            .collect()
+            .await;
         assert_eq!(events.len(), 2);
         assert!(matches!(events[1], Ok(WatchEvent::Deleted(_))));
     }

@@ -18,7 +18,10 @@ pub(crate) struct Measured {
 }
 
 impl Measured {
-    async fn felt<T>(&self, call: impl Future<Output = Result<T, ApiError>> + Send) -> Result<T, ApiError> {
+    async fn felt<T>(
+        &self,
+        call: impl Future<Output = Result<T, ApiError>> + Send,
+    ) -> Result<T, ApiError> {
         let begin = Instant::now();
         let answer = call.await;
         let pressure = match &answer {
@@ -26,7 +29,9 @@ impl Measured {
             Ok(_) => None,
         };
         let latency = begin.elapsed();
-        let _ = self.pressures.send(pressure.unwrap_or(Pressure::Fine { latency }));
+        let _ = self
+            .pressures
+            .send(pressure.unwrap_or(Pressure::Fine { latency }));
         answer
     }
 }

@@ -72,7 +72,10 @@ impl Memory {
     /// The paths of all objects that begin with this.
     pub(crate) fn paths(&self, prefix: &str) -> Vec<String> {
         let inside = self.inside.lock();
-        let paths = inside.objects.keys().filter(|path| path.starts_with(prefix));
+        let paths = inside
+            .objects
+            .keys()
+            .filter(|path| path.starts_with(prefix));
         paths.cloned().collect()
     }
 
@@ -88,17 +91,27 @@ impl Memory {
         self.put(&mut inside, format!("/api/v1/nodes/{name}"), node);
     }
 
-    fn call(&self, method: &str, path: &str) -> Result<parking_lot::MutexGuard<'_, Inside>, ApiError> {
+    fn call(
+        &self,
+        method: &str,
+        path: &str,
+    ) -> Result<parking_lot::MutexGuard<'_, Inside>, ApiError> {
         let mut inside = self.inside.lock();
         let call = format!("{method} {path}");
         inside.calls.push(call.clone());
         if inside.away {
             return Err(ApiError::Transport {
-                error: HandshakeError::ConnectionRefused { endpoint: "memory:1".to_owned() },
+                error: HandshakeError::ConnectionRefused {
+                    endpoint: "memory:1".to_owned(),
+                },
                 unsent: true,
             });
         }
-        if let Some(at) = inside.refusals.iter().position(|(begin, _)| call.starts_with(begin)) {
+        if let Some(at) = inside
+            .refusals
+            .iter()
+            .position(|(begin, _)| call.starts_with(begin))
+        {
             let (_, code) = inside.refusals.remove(at);
             return Err(status(code, "Refused"));
         }
@@ -123,7 +136,9 @@ fn bare(path: &str) -> &str {
 }
 
 fn is_in(path: &str, collection: &str) -> bool {
-    let name = path.strip_prefix(collection).and_then(|rest| rest.strip_prefix('/'));
+    let name = path
+        .strip_prefix(collection)
+        .and_then(|rest| rest.strip_prefix('/'));
     name.is_some_and(|name| !name.contains('/'))
 }
 
@@ -170,7 +185,9 @@ impl Api for Memory {
                 .filter(|(key, _)| is_in(key, path))
                 .map(|(_, object)| object)
                 .collect();
-            return Ok(json!({"metadata": {"resourceVersion": inside.version.to_string()}, "items": items}));
+            return Ok(
+                json!({"metadata": {"resourceVersion": inside.version.to_string()}, "items": items}),
+            );
         }
         Err(status(404, "NotFound"))
     }
@@ -191,14 +208,20 @@ impl Api for Memory {
 
     async fn replace(&self, path: &str, object: &Value) -> Result<Value, ApiError> {
         let mut inside = self.call("PUT", path)?;
-        let found = inside.objects.get(path).ok_or_else(|| status(404, "NotFound"))?;
+        let found = inside
+            .objects
+            .get(path)
+            .ok_or_else(|| status(404, "NotFound"))?;
         check_version(found, object)?;
         Ok(self.put(&mut inside, path.to_owned(), object.clone()))
     }
 
     async fn merge(&self, path: &str, patch: &Value) -> Result<Value, ApiError> {
         let mut inside = self.call("PATCH", path)?;
-        let found = inside.objects.get(path).ok_or_else(|| status(404, "NotFound"))?;
+        let found = inside
+            .objects
+            .get(path)
+            .ok_or_else(|| status(404, "NotFound"))?;
         check_version(found, patch)?;
         let mut object = found.clone();
         merge(&mut object, patch);
@@ -207,9 +230,14 @@ impl Api for Memory {
 
     async fn delete(&self, path: &str) -> Result<(), ApiError> {
         let mut inside = self.call("DELETE", path)?;
-        let object = inside.objects.remove(path).ok_or_else(|| status(404, "NotFound"))?;
+        let object = inside
+            .objects
+            .remove(path)
+            .ok_or_else(|| status(404, "NotFound"))?;
         inside.version += 1;
-        let _ = self.news.send((path.to_owned(), WatchEvent::Deleted(object)));
+        let _ = self
+            .news
+            .send((path.to_owned(), WatchEvent::Deleted(object)));
         Ok(())
     }
 
@@ -232,6 +260,8 @@ impl Api for Memory {
             let ours = is_in(&path, &collection);
             async move { ours.then_some(Ok(event)) }
         });
-        Ok(futures::stream::iter(before.into_iter().map(Ok)).chain(news).boxed())
+        Ok(futures::stream::iter(before.into_iter().map(Ok))
+            .chain(news)
+            .boxed())
     }
 }

@@ -6,9 +6,9 @@
 mod direct;
 mod kubectl;
 mod measured;
-mod open;
 #[cfg(test)]
 pub(crate) mod memory;
+mod open;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;

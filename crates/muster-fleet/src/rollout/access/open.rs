@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use muster_identity::Secret;
 use muster_identity::{CertificateBundle, Endpoint};
 use muster_net::{ApiClient, RetryPolicy};
 use muster_rollout::StageFailure;
 use muster_rollout::fleet_file::{CertificateKey, Fleet, HostMethod, MintOn, Role, SecretSource};
-use muster_identity::Secret;
 use std::time::Duration;
 
 use super::kubectl::Flavour;
@@ -66,7 +66,9 @@ pub(crate) async fn open(
                 cluster.pins = muster_identity::pin::pins_for(ca);
             }
             cluster.ca = kubeconfig.ca;
-            Arc::new(Direct(kubeconfig.client.with_policy(RetryPolicy::once(REQUEST))))
+            Arc::new(Direct(
+                kubeconfig.client.with_policy(RetryPolicy::once(REQUEST)),
+            ))
         }
         (None, Some((_, machine))) => {
             let kubectl = Kubectl::on(Arc::clone(machine)).await;
@@ -75,8 +77,11 @@ pub(crate) async fn open(
             Arc::new(kubectl)
         }
         (None, None) => {
-            return Err(StageFailure::terminal(fault::ids::ACCESS, "nothing says how the cluster is reached")
-                .with_cure("name cluster.kubeconfig or cluster.mintOn in the fleet file"));
+            return Err(StageFailure::terminal(
+                fault::ids::ACCESS,
+                "nothing says how the cluster is reached",
+            )
+            .with_cure("name cluster.kubeconfig or cluster.mintOn in the fleet file"));
         }
     };
     let mint = match host {
@@ -85,23 +90,39 @@ pub(crate) async fn open(
         }
         _ => Mint::Api(Arc::clone(&api)),
     };
-    if fleet.hosts.iter().any(|host| matches!(host.settings.join, HostMethod::K3s(_))) {
+    if fleet
+        .hosts
+        .iter()
+        .any(|host| matches!(host.settings.join, HostMethod::K3s(_)))
+    {
         let served = api.text("/cacerts").await;
-        let served = served.map_err(|error| fault::of_api("read the CA that K3s serves", &error))?;
-        cluster.k3s_ca_hash = Some(muster_ssh::Payload::bytes(Secret::new(served)).sha256().to_owned());
+        let served =
+            served.map_err(|error| fault::of_api("read the CA that K3s serves", &error))?;
+        cluster.k3s_ca_hash = Some(
+            muster_ssh::Payload::bytes(Secret::new(served))
+                .sha256()
+                .to_owned(),
+        );
     }
     Ok(Access { api, mint, cluster })
 }
 
 fn has_control_planes(fleet: &Fleet) -> bool {
-    fleet.hosts.iter().any(|host| host.settings.role == Role::ControlPlane)
+    fleet
+        .hosts
+        .iter()
+        .any(|host| host.settings.role == Role::ControlPlane)
 }
 
 fn kubeadm(fleet: &Fleet, mint_on: &MintOn, machine: Arc<dyn muster_ssh::Machine>) -> KubeadmMint {
-    let upload = fleet.cluster.certificate_key == CertificateKey::Upload && has_control_planes(fleet);
+    let upload =
+        fleet.cluster.certificate_key == CertificateKey::Upload && has_control_planes(fleet);
     KubeadmMint {
         machine,
-        program: mint_on.kubeadm.clone().unwrap_or_else(|| "kubeadm".to_owned()),
+        program: mint_on
+            .kubeadm
+            .clone()
+            .unwrap_or_else(|| "kubeadm".to_owned()),
         kubeconfig: mint_on.kubeconfig.clone(),
         upload_certificates: upload,
     }

@@ -54,8 +54,11 @@ pub(super) fn glance(method: &ForeignMethod) -> Vec<String> {
 
 pub(super) async fn prepare(site: &Site, method: &ForeignMethod) -> Result<Seen, StageFailure> {
     let look = site.script(LOOK, &[program(method)]).time_limit(SHORT);
-    let output = site.must(look, ids::WRONG_BINARY, "run k0s on the host").await;
-    let output = output.map_err(|failure| failure.with_cure("put the k0s binary on the host, in root's path"))?;
+    let output = site
+        .must(look, ids::WRONG_BINARY, "run k0s on the host")
+        .await;
+    let output = output
+        .map_err(|failure| failure.with_cure("put the k0s binary on the host, in root's path"))?;
     Ok(Seen {
         was_node: output.stdout.lines().any(|line| line == "node"),
         version: output.stdout.lines().next().map(str::to_owned),
@@ -90,7 +93,11 @@ pub(super) async fn join(join: &Join<'_>, method: &ForeignMethod) -> Result<(), 
     let kubeconfig = k0s_kubeconfig(join.admission)?;
     let input = Secret::new(kubeconfig.expose().clone().into_bytes());
     (join.tell)("k0s worker");
-    let command = join.site.script(JOIN, &words).stdin(input).time_limit(join.limit);
+    let command = join
+        .site
+        .script(JOIN, &words)
+        .stdin(input)
+        .time_limit(join.limit);
     let mut last = Words::default();
     let mut take = |line: OutputLine| last.take(&line);
     let exit = join.site.machine.run(command, &mut take).await;
@@ -103,5 +110,7 @@ pub(super) async fn join(join: &Join<'_>, method: &ForeignMethod) -> Result<(), 
 
 pub(super) async fn reset(site: &Site, method: &ForeignMethod) -> Result<(), StageFailure> {
     let reset = site.script(RESET, &[program(method), &site.run]);
-    site.must(reset, ids::RESET_FAILED, "take the k0s worker back").await.map(drop)
+    site.must(reset, ids::RESET_FAILED, "take the k0s worker back")
+        .await
+        .map(drop)
 }

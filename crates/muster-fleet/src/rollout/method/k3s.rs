@@ -76,8 +76,11 @@ pub(super) fn glance(method: &ForeignMethod) -> Vec<String> {
 
 pub(super) async fn prepare(site: &Site, method: &ForeignMethod) -> Result<Seen, StageFailure> {
     let look = site.script(LOOK, &[program(method)]).time_limit(SHORT);
-    let output = site.must(look, ids::WRONG_BINARY, "run k3s on the host").await;
-    let output = output.map_err(|failure| failure.with_cure("put the k3s binary on the host, in root's path"))?;
+    let output = site
+        .must(look, ids::WRONG_BINARY, "run k3s on the host")
+        .await;
+    let output = output
+        .map_err(|failure| failure.with_cure("put the k3s binary on the host, in root's path"))?;
     Ok(Seen {
         was_node: output.stdout.lines().any(|line| line == "node"),
         version: output.stdout.lines().next().map(str::to_owned),
@@ -93,17 +96,31 @@ pub(super) fn input(join: &Join<'_>) -> Secret<Vec<u8>> {
     };
     let id = join.admission.token.id();
     let token = Secret::new(full(join.admission.token.to_text().expose()));
-    let mut text = Secret::new(format!("{}\n{}\n", token.expose(), full(&format!("{id}.xxxxxxxxxxxxxxxx"))));
+    let mut text = Secret::new(format!(
+        "{}\n{}\n",
+        token.expose(),
+        full(&format!("{id}.xxxxxxxxxxxxxxxx"))
+    ));
     let host = &join.site.host;
     let configuration = text.expose_mut();
     // Writing to a String cannot fail.
-    let _ = writeln!(configuration, "server: {}", quoted(&join.admission.endpoint.url()));
-    let _ = writeln!(configuration, "token-file: \"/etc/rancher/k3s/muster-token\"");
+    let _ = writeln!(
+        configuration,
+        "server: {}",
+        quoted(&join.admission.endpoint.url())
+    );
+    let _ = writeln!(
+        configuration,
+        "token-file: \"/etc/rancher/k3s/muster-token\""
+    );
     let _ = writeln!(configuration, "node-name: {}", quoted(host.name.as_str()));
     if let Some(address) = host.node_ip.as_deref().filter(|address| *address != "auto") {
         let _ = writeln!(configuration, "node-ip: {}", quoted(address));
     }
-    for (key, values) in [("node-label", join.own_labels()), ("node-taint", join.taints())] {
+    for (key, values) in [
+        ("node-label", join.own_labels()),
+        ("node-taint", join.taints()),
+    ] {
         if !values.is_empty() {
             let values: Vec<String> = values.iter().map(|value| quoted(value)).collect();
             let _ = writeln!(configuration, "{key}: [{}]", values.join(", "));
@@ -126,7 +143,11 @@ pub(super) async fn join(join: &Join<'_>, method: &ForeignMethod) -> Result<(), 
     let mut words = vec![program(method), &join.site.run, &patience];
     words.extend(further.iter().map(String::as_str));
     (join.tell)("k3s-agent");
-    let command = join.site.script(JOIN, &words).stdin(input(join)).time_limit(join.limit);
+    let command = join
+        .site
+        .script(JOIN, &words)
+        .stdin(input(join))
+        .time_limit(join.limit);
     let mut last = Words::default();
     let mut take = |line: OutputLine| last.take(&line);
     let exit = join.site.machine.run(command, &mut take).await;
@@ -139,5 +160,7 @@ pub(super) async fn join(join: &Join<'_>, method: &ForeignMethod) -> Result<(), 
 
 pub(super) async fn reset(site: &Site, _: &ForeignMethod) -> Result<(), StageFailure> {
     let reset = site.script(RESET, &[&site.run]);
-    site.must(reset, ids::RESET_FAILED, "take the k3s agent back").await.map(drop)
+    site.must(reset, ids::RESET_FAILED, "take the k3s agent back")
+        .await
+        .map(drop)
 }

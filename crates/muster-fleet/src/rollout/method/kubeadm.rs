@@ -43,8 +43,12 @@ pub(super) fn glance(method: &KubeadmMethod) -> Vec<String> {
 
 pub(super) async fn prepare(site: &Site, method: &KubeadmMethod) -> Result<Seen, StageFailure> {
     let look = site.script(LOOK, &[program(method)]).time_limit(SHORT);
-    let output = site.must(look, ids::WRONG_BINARY, "run kubeadm on the host").await;
-    let output = output.map_err(|failure| failure.with_cure("install kubeadm and the kubelet on the host, or let muster join it"))?;
+    let output = site
+        .must(look, ids::WRONG_BINARY, "run kubeadm on the host")
+        .await;
+    let output = output.map_err(|failure| {
+        failure.with_cure("install kubeadm and the kubelet on the host, or let muster join it")
+    })?;
     Ok(Seen {
         was_node: output.stdout.lines().any(|line| line == "node"),
         version: output.stdout.lines().next().map(str::to_owned),
@@ -87,9 +91,17 @@ pub(super) fn configuration(join: &Join<'_>, method: &KubeadmMethod) -> Secret<V
     }
     if !arguments.is_empty() {
         registration["kubeletExtraArgs"] = if new {
-            arguments.iter().map(|(name, value)| json!({"name": name, "value": value})).collect()
+            arguments
+                .iter()
+                .map(|(name, value)| json!({"name": name, "value": value}))
+                .collect()
         } else {
-            Value::Object(arguments.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect())
+            Value::Object(
+                arguments
+                    .iter()
+                    .map(|(name, value)| ((*name).to_owned(), json!(value)))
+                    .collect(),
+            )
         };
     }
     let mut configuration = json!({
@@ -103,7 +115,11 @@ pub(super) fn configuration(join: &Join<'_>, method: &KubeadmMethod) -> Secret<V
         "nodeRegistration": registration,
     });
     if host.settings.role == Role::ControlPlane {
-        let key = join.admission.certificate_key.as_ref().map(|key| key.expose().as_str());
+        let key = join
+            .admission
+            .certificate_key
+            .as_ref()
+            .map(|key| key.expose().as_str());
         configuration["controlPlane"] = json!({"certificateKey": key.unwrap_or_default()});
     }
     Secret::new(configuration.to_string().into_bytes())
@@ -143,9 +159,14 @@ pub(super) async fn join(join: &Join<'_>, method: &KubeadmMethod) -> Result<(), 
 
 /// kubeadm says `[phase] what it does`.
 fn phase(line: &OutputLine) -> Option<&str> {
-    let rest = line.text.strip_prefix('[').filter(|_| line.stream == Stream::Stdout)?;
+    let rest = line
+        .text
+        .strip_prefix('[')
+        .filter(|_| line.stream == Stream::Stdout)?;
     let (phase, _) = rest.split_once(']')?;
-    let plain = phase.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+    let plain = phase
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte == b'-');
     plain.then_some(phase)
 }
 
@@ -173,16 +194,31 @@ mod tests {
 
     #[test]
     fn the_configuration_is_in_the_version_that_this_kubeadm_reads() {
-        for (version, new) in [("v1.36.2", true), ("v1.31.0", true), ("v1.30.9", false), ("v1.22.0", false), ("odd", true)] {
+        for (version, new) in [
+            ("v1.36.2", true),
+            ("v1.31.0", true),
+            ("v1.30.9", false),
+            ("v1.22.0", false),
+            ("odd", true),
+        ] {
             assert_eq!(reads_v1beta4(Some(version)), new, "{version}");
         }
     }
 
     #[test]
     fn a_phase_is_what_stands_in_brackets() {
-        let line = |text: &str| OutputLine { stream: Stream::Stdout, text: text.to_owned() };
-        assert_eq!(phase(&line("[kubelet-start] Starting the kubelet")), Some("kubelet-start"));
+        let line = |text: &str| OutputLine {
+            stream: Stream::Stdout,
+            text: text.to_owned(),
+        };
+        assert_eq!(
+            phase(&line("[kubelet-start] Starting the kubelet")),
+            Some("kubelet-start")
+        );
         assert_eq!(phase(&line("\t[WARNING Swap]: running with swap on")), None);
-        assert_eq!(phase(&line("[ERROR Port-10250]: Port 10250 is in use")), None);
+        assert_eq!(
+            phase(&line("[ERROR Port-10250]: Port 10250 is in use")),
+            None
+        );
     }
 }

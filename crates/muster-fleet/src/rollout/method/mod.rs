@@ -14,14 +14,14 @@ use std::time::Duration;
 
 use muster_rollout::StageFailure;
 use muster_rollout::fleet_file::{HookCommand, HostMethod, HostSpec};
-use muster_ssh::{Command, Machine, OutputLine, Output, Stream};
+use muster_ssh::{Command, Machine, Output, OutputLine, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::fault::{self, ids};
 use super::token::Admission;
 pub(crate) use muster::Binaries;
-pub use page::{Deed, deeds};
 pub(crate) use page::manual;
+pub use page::{Deed, deeds};
 
 /// How long a short command on a host may take.
 const SHORT: Duration = Duration::from_secs(60);
@@ -73,8 +73,15 @@ impl Site {
             HostMethod::K0s(method) => k0s::glance(method),
         };
         let command = Command::new(words).as_root().time_limit(SHORT);
-        let seen = self.must(command, ids::WRONG_BINARY, "look at the host").await?;
-        Ok(seen.stdout.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect())
+        let seen = self
+            .must(command, ids::WRONG_BINARY, "look at the host")
+            .await?;
+        Ok(seen
+            .stdout
+            .lines()
+            .map(|line| line.trim().to_owned())
+            .filter(|line| !line.is_empty())
+            .collect())
     }
 
     /// Takes back what [`Site::prepare`] brought.
@@ -121,12 +128,20 @@ impl Site {
     }
 
     /// Runs hooks, one after the other.
-    pub(crate) async fn hooks(&self, hooks: &[HookCommand], tell: Tell<'_>) -> Result<(), StageFailure> {
+    pub(crate) async fn hooks(
+        &self,
+        hooks: &[HookCommand],
+        tell: Tell<'_>,
+    ) -> Result<(), StageFailure> {
         for (number, hook) in hooks.iter().enumerate() {
             tell(&format!("hook {}", number + 1));
             let argv = match hook {
-                HookCommand::Shell(line) => vec!["/bin/sh".into(), "-c".into(), self.host.fill(line)],
-                HookCommand::Program(words) => words.iter().map(|word| self.host.fill(word)).collect(),
+                HookCommand::Shell(line) => {
+                    vec!["/bin/sh".into(), "-c".into(), self.host.fill(line)]
+                }
+                HookCommand::Program(words) => {
+                    words.iter().map(|word| self.host.fill(word)).collect()
+                }
             };
             let what = argv.last().cloned().unwrap_or_default();
             let command = Command::new(argv)
@@ -135,7 +150,11 @@ impl Site {
                 .env("MUSTER_NODE_ADDRESS", self.host.address());
             let output = self.output(command).await?;
             if !output.exit.success() {
-                let message = format!("the hook {what:?} ended with {}: {}", output.exit, words_of(&output));
+                let message = format!(
+                    "the hook {what:?} ended with {}: {}",
+                    output.exit,
+                    words_of(&output)
+                );
                 return Err(StageFailure::terminal(ids::HOOK_FAILED, message)
                     .with_cure("run it by hand on the host, and mend it in the fleet file"));
             }
@@ -144,7 +163,10 @@ impl Site {
     }
 
     async fn output(&self, command: Command) -> Result<Output, StageFailure> {
-        self.machine.output(command).await.map_err(|error| fault::of_machine(&error))
+        self.machine
+            .output(command)
+            .await
+            .map_err(|error| fault::of_machine(&error))
     }
 
     /// Runs a shell script as root; `$1`… are `words`.
@@ -158,13 +180,18 @@ impl Site {
         if output.exit.success() {
             return Ok(output);
         }
-        Err(StageFailure::terminal(id, format!("cannot {what}: {} ({})", words_of(&output), output.exit)))
+        Err(StageFailure::terminal(
+            id,
+            format!("cannot {what}: {} ({})", words_of(&output), output.exit),
+        ))
     }
 }
 
 /// A shell script as a command; `$1`… are `words`.
 fn shell(script: &str, words: &[&str]) -> Vec<String> {
-    let argv = ["/bin/sh", "-c", script, "muster"].into_iter().chain(words.iter().copied());
+    let argv = ["/bin/sh", "-c", script, "muster"]
+        .into_iter()
+        .chain(words.iter().copied());
     argv.map(str::to_owned).collect()
 }
 
@@ -180,7 +207,11 @@ struct Join<'a> {
 
 impl Join<'_> {
     fn pins(&self) -> Vec<String> {
-        self.admission.pins.iter().map(ToString::to_string).collect()
+        self.admission
+            .pins
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     /// Labels that the node may give itself; the others are the coordinator's to set.
@@ -191,7 +222,13 @@ impl Join<'_> {
     }
 
     fn taints(&self) -> Vec<String> {
-        self.site.host.settings.taints.iter().map(ToString::to_string).collect()
+        self.site
+            .host
+            .settings
+            .taints
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     fn filled(&self, texts: &[String]) -> Vec<String> {

@@ -67,7 +67,9 @@ impl Binaries {
         if let Some(binary) = known.get(path) {
             return Ok(binary.clone());
         }
-        let payload = Payload::file(path).await.map_err(|error| fault::of_machine(&error))?;
+        let payload = Payload::file(path)
+            .await
+            .map_err(|error| fault::of_machine(&error))?;
         let machine = machine_of(path);
         let binary = Binary { payload, machine };
         known.insert(path.to_owned(), binary.clone());
@@ -94,7 +96,10 @@ fn machine_of_elf(head: &[u8; 20]) -> Option<&'static str> {
 }
 
 /// The program's path on the host. On this machine's own file system it is run where it is.
-async fn program(site: &Site, method: &MusterMethod) -> Result<(PathBuf, Option<Binary>), StageFailure> {
+async fn program(
+    site: &Site,
+    method: &MusterMethod,
+) -> Result<(PathBuf, Option<Binary>), StageFailure> {
     let path = site.binaries.path(method)?;
     if !matches!(site.host.settings.connection, Connection::Ssh(_)) {
         return Ok((path, None));
@@ -123,8 +128,13 @@ pub(super) async fn prepare(site: &Site, method: &MusterMethod) -> Result<Seen, 
     let (path, binary) = program(site, method).await?;
     let kubelet_conf = kubelet_conf(site, method);
     let program = path.to_string_lossy().into_owned();
-    let look = site.script(LOOK, &[&program, &site.run, &kubelet_conf]).time_limit(SHORT);
-    let seen = site.must(look, ids::WRONG_BINARY, "look at the host").await?.stdout;
+    let look = site
+        .script(LOOK, &[&program, &site.run, &kubelet_conf])
+        .time_limit(SHORT);
+    let seen = site
+        .must(look, ids::WRONG_BINARY, "look at the host")
+        .await?
+        .stdout;
     let machine = seen.lines().next().unwrap_or_default();
     if let Some(binary) = binary {
         if let Some(ours) = binary.machine.filter(|ours| *ours != machine) {
@@ -132,7 +142,9 @@ pub(super) async fn prepare(site: &Site, method: &MusterMethod) -> Result<Seen, 
                 ids::WRONG_BINARY,
                 format!("the program is for {ours} and the host is {machine}"),
             )
-            .with_cure(format!("give one for {machine} as join.binary in the fleet file")));
+            .with_cure(format!(
+                "give one for {machine} as join.binary in the fleet file"
+            )));
         }
         let upload = Upload {
             payload: binary.payload,
@@ -140,10 +152,17 @@ pub(super) async fn prepare(site: &Site, method: &MusterMethod) -> Result<Seen, 
             mode: 0o755,
             as_root: true,
         };
-        site.machine.upload(upload).await.map_err(|error| fault::of_machine(&error))?;
+        site.machine
+            .upload(upload)
+            .await
+            .map_err(|error| fault::of_machine(&error))?;
     }
-    let version = Command::new([&program, "--version"]).as_root().time_limit(SHORT);
-    let version = site.must(version, ids::WRONG_BINARY, "run the program on the host").await;
+    let version = Command::new([&program, "--version"])
+        .as_root()
+        .time_limit(SHORT);
+    let version = site
+        .must(version, ids::WRONG_BINARY, "run the program on the host")
+        .await;
     let version = version.map_err(|failure| {
         failure.with_cure("give a statically linked program as join.binary in the fleet file")
     })?;
@@ -155,7 +174,9 @@ pub(super) async fn prepare(site: &Site, method: &MusterMethod) -> Result<Seen, 
 
 pub(super) async fn unprepare(site: &Site) -> Result<(), StageFailure> {
     let remove = site.script(REMOVE, &[DIR, &site.run]).time_limit(SHORT);
-    site.must(remove, ids::RESET_FAILED, "remove our program").await.map(drop)
+    site.must(remove, ids::RESET_FAILED, "remove our program")
+        .await
+        .map(drop)
 }
 
 /// The arguments of `muster join`; the token comes over standard input.
@@ -184,7 +205,10 @@ pub(super) fn arguments(join: &Join<'_>, method: &MusterMethod) -> Vec<String> {
         flag("--cri-socket", socket.clone());
     }
     if !method.ignore_preflight_errors.is_empty() {
-        flag("--ignore-preflight-errors", method.ignore_preflight_errors.join(","));
+        flag(
+            "--ignore-preflight-errors",
+            method.ignore_preflight_errors.join(","),
+        );
     }
     if let Some(root) = root(join.site, method) {
         flag("--root", root);
@@ -207,8 +231,12 @@ pub(super) fn arguments(join: &Join<'_>, method: &MusterMethod) -> Vec<String> {
 
 /// One secret a line.
 fn input(join: &Join<'_>) -> Secret<Vec<u8>> {
-    let mut text = Secret::new(format!("{}\n", join.admission.token.to_text().expose()).into_bytes());
-    if let (Role::ControlPlane, Some(key)) = (join.site.host.settings.role, &join.admission.certificate_key) {
+    let mut text =
+        Secret::new(format!("{}\n", join.admission.token.to_text().expose()).into_bytes());
+    if let (Role::ControlPlane, Some(key)) = (
+        join.site.host.settings.role,
+        &join.admission.certificate_key,
+    ) {
         text.expose_mut().extend_from_slice(key.expose().as_bytes());
         text.expose_mut().push(b'\n');
     }
@@ -217,8 +245,12 @@ fn input(join: &Join<'_>) -> Secret<Vec<u8>> {
 
 pub(super) async fn join(join: &Join<'_>, method: &MusterMethod) -> Result<(), StageFailure> {
     let (program, _) = program(join.site, method).await?;
-    let argv = std::iter::once(program.to_string_lossy().into_owned()).chain(arguments(join, method));
-    let command = Command::new(argv).as_root().stdin(input(join)).time_limit(join.limit);
+    let argv =
+        std::iter::once(program.to_string_lossy().into_owned()).chain(arguments(join, method));
+    let command = Command::new(argv)
+        .as_root()
+        .stdin(input(join))
+        .time_limit(join.limit);
     let mut told = Told::default();
     let mut take = |line: OutputLine| {
         if let Some(phase) = told.take(&line) {
@@ -244,13 +276,20 @@ pub(super) async fn reset(site: &Site, method: &MusterMethod) -> Result<(), Stag
     }
     let mut told = Told::default();
     let mut take = |line: OutputLine| drop(told.take(&line));
-    let exit = site.machine.run(Command::new(argv).as_root(), &mut take).await;
+    let exit = site
+        .machine
+        .run(Command::new(argv).as_root(), &mut take)
+        .await;
     let exit = exit.map_err(|error| fault::of_machine(&error))?;
     if exit.success() {
         return Ok(());
     }
     let failure = told.failure("muster reset");
-    let id = if failure.id == ids::JOIN_FAILED { ids::RESET_FAILED.to_owned() } else { failure.id.clone() };
+    let id = if failure.id == ids::JOIN_FAILED {
+        ids::RESET_FAILED.to_owned()
+    } else {
+        failure.id.clone()
+    };
     Err(StageFailure { id, ..failure })
 }
 
@@ -281,7 +320,13 @@ impl Told {
             "failed" => {
                 let remedy = match &event["remedy"] {
                     Value::String(remedy) => Some(remedy.clone()),
-                    Value::Array(lines) => Some(lines.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("\n")),
+                    Value::Array(lines) => Some(
+                        lines
+                            .iter()
+                            .filter_map(Value::as_str)
+                            .collect::<Vec<_>>()
+                            .join("\n"),
+                    ),
                     _ => None,
                 };
                 let remedy = remedy.filter(|remedy| !remedy.is_empty());
@@ -322,7 +367,10 @@ mod tests {
         let mut told = Told::default();
         let mut phases = Vec::new();
         for line in lines {
-            let line = OutputLine { stream: Stream::Stdout, text: (*line).to_owned() };
+            let line = OutputLine {
+                stream: Stream::Stdout,
+                text: (*line).to_owned(),
+            };
             phases.extend(told.take(&line));
         }
         (phases, told.failure("muster join"))
@@ -338,7 +386,10 @@ mod tests {
             r#"{"type":"failed","id":"pin-mismatch","message":"short","causes":[],"remedy":["look"],"exitCode":14}"#,
         ]);
         assert_eq!(phases, ["preflight", "discovery"]);
-        assert_eq!((failure.id.as_str(), failure.message.as_str()), ("pin-mismatch", "no CA has the key"));
+        assert_eq!(
+            (failure.id.as_str(), failure.message.as_str()),
+            ("pin-mismatch", "no CA has the key")
+        );
         assert_eq!(failure.cure.as_deref(), Some("look"));
         assert!(!failure.transient);
         let (_, failure) = told(&["dial: connection refused"]);

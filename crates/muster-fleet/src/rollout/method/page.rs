@@ -2,7 +2,9 @@
 //! could not be taken back.
 
 use muster_rollout::Manual;
-use muster_rollout::fleet_file::{Connection, Fleet, HookCommand, HostMethod, HostSpec, Provider, Role, SshSettings, Until};
+use muster_rollout::fleet_file::{
+    Connection, Fleet, HookCommand, HostMethod, HostSpec, Provider, Role, SshSettings, Until,
+};
 use serde::Serialize;
 
 use super::muster::DIR;
@@ -33,29 +35,67 @@ pub fn deeds(fleet: &Fleet, host: &HostSpec) -> Vec<Deed> {
     let settings = &host.settings;
     match &settings.provider {
         Provider::None => {}
-        Provider::Vagrant(_) => deed("provision", "make the machine: vagrant up".into(), "vagrant destroy"),
+        Provider::Vagrant(_) => deed(
+            "provision",
+            "make the machine: vagrant up".into(),
+            "vagrant destroy",
+        ),
         Provider::Command(command) => {
-            deed("provision", format!("make the machine: {}", host.fill(&command.create)), &host.fill(&command.destroy));
+            deed(
+                "provision",
+                format!("make the machine: {}", host.fill(&command.create)),
+                &host.fill(&command.destroy),
+            );
         }
-        Provider::Local(_) => deed("provision", "make a network namespace and a root directory".into(), "remove them"),
+        Provider::Local(_) => deed(
+            "provision",
+            "make a network namespace and a root directory".into(),
+            "remove them",
+        ),
     }
-    deed("lock", format!("take the Lease {}", super::super::host_lease(host.name.as_str())), "give it back");
+    deed(
+        "lock",
+        format!(
+            "take the Lease {}",
+            super::super::host_lease(host.name.as_str())
+        ),
+        "give it back",
+    );
     match &settings.join {
         HostMethod::Muster(_) if matches!(settings.connection, Connection::Ssh(_)) => {
-            deed("prepare", format!("copy our program to {DIR}, unless it is there"), "remove it, if this run brought it");
+            deed(
+                "prepare",
+                format!("copy our program to {DIR}, unless it is there"),
+                "remove it, if this run brought it",
+            );
         }
-        _ => deed("prepare", format!("see that {} runs there", settings.join.as_str()), "nothing to do"),
+        _ => deed(
+            "prepare",
+            format!("see that {} runs there", settings.join.as_str()),
+            "nothing to do",
+        ),
     }
     for hook in &settings.hooks.before_join {
-        deed("join", format!("hook: {}", line_of(host, hook)), "nothing to do: hooks look after themselves");
+        deed(
+            "join",
+            format!("hook: {}", line_of(host, hook)),
+            "nothing to do: hooks look after themselves",
+        );
     }
     let (join, reset) = commands(host);
     let delete = format!("{reset}; delete the Node {}", host.name);
     deed("join", join, &delete);
-    let labels = settings.labels.keys().filter(|key| !muster_plan::may_node_set(key));
+    let labels = settings
+        .labels
+        .keys()
+        .filter(|key| !muster_plan::may_node_set(key));
     let labels: Vec<&str> = labels.map(String::as_str).collect();
     if !labels.is_empty() {
-        deed("ready", format!("label the Node with {}", labels.join(", ")), "gone with the Node");
+        deed(
+            "ready",
+            format!("label the Node with {}", labels.join(", ")),
+            "gone with the Node",
+        );
     }
     let readiness = &fleet.readiness;
     let mut until = match readiness.until {
@@ -70,7 +110,11 @@ pub fn deeds(fleet: &Fleet, host: &HostSpec) -> Vec<Deed> {
     }
     deed("ready", until, "nothing to do");
     for hook in &settings.hooks.after_join {
-        deed("ready", format!("hook: {}", line_of(host, hook)), "nothing to do: hooks look after themselves");
+        deed(
+            "ready",
+            format!("hook: {}", line_of(host, hook)),
+            "nothing to do: hooks look after themselves",
+        );
     }
     deeds
 }
@@ -90,27 +134,41 @@ fn commands(host: &HostSpec) -> (String, String) {
     };
     match &host.settings.join {
         HostMethod::Muster(method) => {
-            let root = method.root.as_ref().map(|root| format!(" --root {}", host.fill(root)));
+            let root = method
+                .root
+                .as_ref()
+                .map(|root| format!(" --root {}", host.fill(root)));
             let root = root.unwrap_or_default();
             (
-                format!("muster join --node-name {}{role}{root}, the token over standard input", host.name),
+                format!(
+                    "muster join --node-name {}{role}{root}, the token over standard input",
+                    host.name
+                ),
                 format!("muster reset --force{root}"),
             )
         }
         HostMethod::Kubeadm(method) => {
             let program = method.binary.as_deref().unwrap_or(kubeadm::PROGRAM);
             (
-                format!("{program} join --config FILE, written to memory over standard input{role}"),
+                format!(
+                    "{program} join --config FILE, written to memory over standard input{role}"
+                ),
                 format!("{program} reset --force"),
             )
         }
         HostMethod::K3s(method) => {
             let program = method.binary.as_deref().unwrap_or(k3s::PROGRAM);
-            (format!("{program} agent, the token in memory"), "stop k3s-agent, remove what it made".to_owned())
+            (
+                format!("{program} agent, the token in memory"),
+                "stop k3s-agent, remove what it made".to_owned(),
+            )
         }
         HostMethod::K0s(method) => {
             let program = method.binary.as_deref().unwrap_or(k0s::PROGRAM);
-            (format!("{program} install worker; {program} start, the token in memory"), format!("{program} reset"))
+            (
+                format!("{program} install worker; {program} start, the token in memory"),
+                format!("{program} reset"),
+            )
         }
     }
 }
@@ -121,9 +179,16 @@ pub(crate) fn manual(host: &HostSpec) -> Manual {
     let (_, reset) = commands(host);
     let provision = match &host.settings.provider {
         Provider::None => String::new(),
-        Provider::Vagrant(vagrant) => format!("cd {} && vagrant destroy -f {{name}}", vagrant.directory),
-        Provider::Command(command) => super::super::providers::filled(host, &command.destroy, command.size),
-        Provider::Local(local) => format!("sudo ip netns delete {{name}}; sudo rm -r {}/{{name}}", local.directory),
+        Provider::Vagrant(vagrant) => {
+            format!("cd {} && vagrant destroy -f {{name}}", vagrant.directory)
+        }
+        Provider::Command(command) => {
+            super::super::providers::filled(host, &command.destroy, command.size)
+        }
+        Provider::Local(local) => format!(
+            "sudo ip netns delete {{name}}; sudo rm -r {}/{{name}}",
+            local.directory
+        ),
     };
     let prepare = match &host.settings.join {
         HostMethod::Muster(_) => format!("{on}rm -f {DIR}/*.placed-by-* {DIR}/muster-*"),
@@ -134,7 +199,10 @@ pub(crate) fn manual(host: &HostSpec) -> Manual {
         provision,
         lock: format!("kubectl -n kube-system delete lease {lease}"),
         prepare,
-        join: format!("{on}{}; kubectl delete node {{name}}", reset.replace("muster reset", &format!("{DIR}/muster-* reset"))),
+        join: format!(
+            "{on}{}; kubectl delete node {{name}}",
+            reset.replace("muster reset", &format!("{DIR}/muster-* reset"))
+        ),
     }
 }
 

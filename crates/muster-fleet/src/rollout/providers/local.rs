@@ -55,7 +55,9 @@ const PAIRS: u32 = 1 << 14;
 
 /// The name's hash (FNV-1a): names of links are short, and the same machine gets the same addresses again.
 fn hash(name: &str) -> u32 {
-    name.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+    name.bytes().fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    })
 }
 
 fn link(name: &str) -> String {
@@ -74,7 +76,9 @@ fn directory(host: &HostSpec, settings: &LocalSettings) -> String {
 }
 
 fn script(script: &str, words: &[&str]) -> Command {
-    let argv = ["/bin/sh", "-c", script, "muster"].into_iter().chain(words.iter().copied());
+    let argv = ["/bin/sh", "-c", script, "muster"]
+        .into_iter()
+        .chain(words.iter().copied());
     Command::new(argv).as_root()
 }
 
@@ -88,18 +92,28 @@ pub(super) async fn create(
     for offset in 0..TRIES {
         let (ours, theirs) = addresses(hash(name).wrapping_add(offset));
         let command = script(CREATE, &[name, &link(name), &ours, &theirs, &directory]);
-        let output = providers.here.output(command).await.map_err(|error| fault::of_machine(&error))?;
+        let output = providers
+            .here
+            .output(command)
+            .await
+            .map_err(|error| fault::of_machine(&error))?;
         match output.exit {
             muster_ssh::Exit::Code(0) => return Ok(Made::default()),
             muster_ssh::Exit::Code(75) => {}
             muster_ssh::Exit::Code(76) => {
-                return Err(failed(format!("there is a network namespace {name} already, and it was not made here"))
-                    .with_cure(format!("choose another name, or remove it: ip netns delete {name}")));
+                return Err(failed(format!(
+                    "there is a network namespace {name} already, and it was not made here"
+                ))
+                .with_cure(format!(
+                    "choose another name, or remove it: ip netns delete {name}"
+                )));
             }
             exit => {
                 let words = fault::last_words(&output.stderr);
-                return Err(failed(format!("cannot make the namespace {name}: {words} ({exit})"))
-                    .with_cure("it takes root and iproute2's ip on this machine"));
+                return Err(failed(format!(
+                    "cannot make the namespace {name}: {words} ({exit})"
+                ))
+                .with_cure("it takes root and iproute2's ip on this machine"));
             }
         }
     }
@@ -113,7 +127,10 @@ pub(super) async fn destroy(
 ) -> Result<(), StageFailure> {
     let name = host.name.as_str();
     let command = script(DESTROY, &[name, &link(name), &directory(host, settings)]);
-    providers.must(command, "unmake the namespace").await.map(drop)
+    providers
+        .must(command, "unmake the namespace")
+        .await
+        .map(drop)
 }
 
 #[cfg(test)]

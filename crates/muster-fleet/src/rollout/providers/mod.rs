@@ -63,7 +63,11 @@ impl Provisioner for Providers {
 impl Providers {
     /// Runs a command here that has to succeed; `what` completes "cannot …".
     async fn must(&self, command: Command, what: &str) -> Result<Output, StageFailure> {
-        let output = self.here.output(command).await.map_err(|error| fault::of_machine(&error))?;
+        let output = self
+            .here
+            .output(command)
+            .await
+            .map_err(|error| fault::of_machine(&error))?;
         if output.exit.success() {
             return Ok(output);
         }

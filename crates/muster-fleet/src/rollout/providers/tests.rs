@@ -13,7 +13,10 @@ fn host(provider: &str, directory: &Path) -> HostSpec {
         name: "x",
         directory: directory.to_str().unwrap(),
     };
-    let fleet = FleetConfiguration::parse(&text).unwrap().resolve(&ambient).unwrap();
+    let fleet = FleetConfiguration::parse(&text)
+        .unwrap()
+        .resolve(&ambient)
+        .unwrap();
     fleet.hosts[0].clone()
 }
 
@@ -41,10 +44,20 @@ async fn a_command_gets_name_and_size_and_says_where_the_machine_is() {
 #[tokio::test]
 async fn a_command_that_fails_is_told_with_its_last_words() {
     let dir = tempfile::tempdir().unwrap();
-    let host = host("{command: {create: 'echo no more quota >&2; exit 7', destroy: 'true'}}", dir.path());
-    let failure = Providers::default().create(&host, &|_| {}).await.unwrap_err();
+    let host = host(
+        "{command: {create: 'echo no more quota >&2; exit 7', destroy: 'true'}}",
+        dir.path(),
+    );
+    let failure = Providers::default()
+        .create(&host, &|_| {})
+        .await
+        .unwrap_err();
     assert_eq!(failure.id, ids::PROVIDER_FAILED);
-    assert!(failure.message.contains("no more quota"), "{}", failure.message);
+    assert!(
+        failure.message.contains("no more quota"),
+        "{}",
+        failure.message
+    );
     assert!(failure.message.contains('7'), "{}", failure.message);
 }
 
@@ -52,7 +65,10 @@ async fn a_command_that_fails_is_told_with_its_last_words() {
 async fn a_machine_without_a_box_is_refused_before_vagrant_is_asked() {
     let dir = tempfile::tempdir().unwrap();
     let host = host("{vagrant: {directory: v}}", dir.path());
-    let failure = Providers::default().create(&host, &|_| {}).await.unwrap_err();
+    let failure = Providers::default()
+        .create(&host, &|_| {})
+        .await
+        .unwrap_err();
     assert!(failure.message.contains("which box"), "{}", failure.message);
     assert!(!dir.path().join("v").exists());
     Providers::default().destroy(&host).await.unwrap();

@@ -29,7 +29,11 @@ fn fragment_path(directory: &Path, host: &HostSpec) -> PathBuf {
     directory.join("muster.d").join(format!("{}.rb", host.name))
 }
 
-fn fragment(host: &HostSpec, image: &str, settings: &VagrantSettings) -> Result<String, StageFailure> {
+fn fragment(
+    host: &HostSpec,
+    image: &str,
+    settings: &VagrantSettings,
+) -> Result<String, StageFailure> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-/:".contains(c);
     if image.is_empty() || !image.chars().all(plain) {
         return Err(failed(format!("{image:?} is not the name of a box"))
@@ -40,7 +44,11 @@ fn fragment(host: &HostSpec, image: &str, settings: &VagrantSettings) -> Result<
         "config.vm.define \"{name}\" do |machine|\n  machine.vm.box = \"{image}\"\n  machine.vm.hostname = \"{name}\"\n"
     );
     for provider in ["virtualbox", "libvirt", "parallels", "hyperv"] {
-        let memory_field = if provider == "hyperv" { "maxmemory" } else { "memory" };
+        let memory_field = if provider == "hyperv" {
+            "maxmemory"
+        } else {
+            "memory"
+        };
         text.push_str(&format!(
             "  machine.vm.provider(\"{provider}\") {{ |v| v.cpus = {cpus}; v.{memory_field} = {memory} }}\n"
         ));
@@ -60,9 +68,15 @@ async fn write(path: &Path, text: &str) -> Result<(), StageFailure> {
 }
 
 /// `vagrant …` in the directory.
-fn vagrant(directory: &Path, host: &HostSpec, settings: &VagrantSettings, words: &[&str]) -> Command {
+fn vagrant(
+    directory: &Path,
+    host: &HostSpec,
+    settings: &VagrantSettings,
+    words: &[&str],
+) -> Command {
     let argv = std::iter::once("vagrant").chain(words.iter().copied());
-    with_size(Command::new(argv), host, settings.size).env("VAGRANT_CWD", directory.to_string_lossy())
+    with_size(Command::new(argv), host, settings.size)
+        .env("VAGRANT_CWD", directory.to_string_lossy())
 }
 
 pub(super) async fn create(
@@ -75,7 +89,13 @@ pub(super) async fn create(
     let file = directory.join("Vagrantfile");
     let is_there = tokio::fs::try_exists(&file).await.unwrap_or_default();
     match &settings.image {
-        Some(image) => write(&fragment_path(&directory, host), &fragment(host, image, settings)?).await?,
+        Some(image) => {
+            write(
+                &fragment_path(&directory, host),
+                &fragment(host, image, settings)?,
+            )
+            .await?
+        }
         None if is_there => {}
         None => {
             return Err(failed(format!("nothing says which box {} is made of", host.name))
@@ -87,9 +107,16 @@ pub(super) async fn create(
     }
     tell("vagrant up");
     let up = vagrant(&directory, host, settings, &["up", host.name.as_str()]);
-    providers.must(up, "make the machine by vagrant up").await.map_err(|failure| {
-        failure.with_cure(format!("cd {} && vagrant up {}", directory.display(), host.name))
-    })?;
+    providers
+        .must(up, "make the machine by vagrant up")
+        .await
+        .map_err(|failure| {
+            failure.with_cure(format!(
+                "cd {} && vagrant up {}",
+                directory.display(),
+                host.name
+            ))
+        })?;
     tell("vagrant ssh-config");
     way_in(providers, &directory, host, settings).await?;
     Ok(Made {
@@ -104,11 +131,22 @@ async fn way_in(
     host: &HostSpec,
     settings: &VagrantSettings,
 ) -> Result<(), StageFailure> {
-    let asked = vagrant(directory, host, settings, &["ssh-config", host.name.as_str()]);
-    let said = providers.must(asked, "learn the way in by vagrant ssh-config").await?;
+    let asked = vagrant(
+        directory,
+        host,
+        settings,
+        &["ssh-config", host.name.as_str()],
+    );
+    let said = providers
+        .must(asked, "learn the way in by vagrant ssh-config")
+        .await?;
     let path = directory.join("ssh_config");
     let before = tokio::fs::read_to_string(&path).await.unwrap_or_default();
-    let text = format!("{}{}\n", without(&before, host.name.as_str()), said.stdout.trim_end());
+    let text = format!(
+        "{}{}\n",
+        without(&before, host.name.as_str()),
+        said.stdout.trim_end()
+    );
     write(&path, &text).await
 }
 
@@ -134,13 +172,28 @@ pub(super) async fn destroy(
     settings: &VagrantSettings,
 ) -> Result<(), StageFailure> {
     let directory = directory(settings);
-    if !tokio::fs::try_exists(directory.join("Vagrantfile")).await.unwrap_or_default() {
+    if !tokio::fs::try_exists(directory.join("Vagrantfile"))
+        .await
+        .unwrap_or_default()
+    {
         return Ok(());
     }
-    let down = vagrant(&directory, host, settings, &["destroy", "-f", host.name.as_str()]);
-    providers.must(down, "unmake the machine by vagrant destroy").await.map_err(|failure| {
-        failure.with_cure(format!("cd {} && vagrant destroy -f {}", directory.display(), host.name))
-    })?;
+    let down = vagrant(
+        &directory,
+        host,
+        settings,
+        &["destroy", "-f", host.name.as_str()],
+    );
+    providers
+        .must(down, "unmake the machine by vagrant destroy")
+        .await
+        .map_err(|failure| {
+            failure.with_cure(format!(
+                "cd {} && vagrant destroy -f {}",
+                directory.display(),
+                host.name
+            ))
+        })?;
     let _ = tokio::fs::remove_file(fragment_path(&directory, host)).await;
     let config = directory.join("ssh_config");
     if let Ok(before) = tokio::fs::read_to_string(&config).await {

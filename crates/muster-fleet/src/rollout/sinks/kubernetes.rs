@@ -44,22 +44,39 @@ impl Sink for NodeEvents {
 
 fn object(event: &Event) -> Option<Value> {
     let (node, reason, message, well) = match &event.kind {
-        EventKind::ClusterNodeJoinStarted { host } => {
-            (&host.name, "ClusterNodeJoinStarted", "the join has begun".to_owned(), true)
-        }
-        EventKind::ClusterNodeJoinCompleted { host, seconds } => {
-            (&host.name, "ClusterNodeJoinCompleted", format!("joined in {seconds:.1} s"), true)
-        }
-        EventKind::ClusterNodeJoinFailed { host, stage, failure } => (
+        EventKind::ClusterNodeJoinStarted { host } => (
+            &host.name,
+            "ClusterNodeJoinStarted",
+            "the join has begun".to_owned(),
+            true,
+        ),
+        EventKind::ClusterNodeJoinCompleted { host, seconds } => (
+            &host.name,
+            "ClusterNodeJoinCompleted",
+            format!("joined in {seconds:.1} s"),
+            true,
+        ),
+        EventKind::ClusterNodeJoinFailed {
+            host,
+            stage,
+            failure,
+        } => (
             &host.name,
             "ClusterNodeJoinFailed",
             format!("{stage}: {} [{}]", failure.message, failure.id),
             false,
         ),
-        EventKind::UndoCompleted { host } => {
-            (&host.name, "ClusterNodeJoinUndone", "the join was taken back".to_owned(), true)
-        }
-        EventKind::UndoFailed { host, stage, failure } => (
+        EventKind::UndoCompleted { host } => (
+            &host.name,
+            "ClusterNodeJoinUndone",
+            "the join was taken back".to_owned(),
+            true,
+        ),
+        EventKind::UndoFailed {
+            host,
+            stage,
+            failure,
+        } => (
             &host.name,
             "ClusterNodeUndoFailed",
             format!("{stage}: {} [{}]", failure.message, failure.id),
@@ -110,7 +127,10 @@ mod tests {
     }
 
     fn host() -> HostName {
-        HostName { host: HostIndex(0), name: "w1".into() }
+        HostName {
+            host: HostIndex(0),
+            name: "w1".into(),
+        }
     }
 
     #[tokio::test]
@@ -120,8 +140,21 @@ mod tests {
         let failure = StageFailure::terminal("pin-mismatch", "another CA");
         let events = [
             event(0, EventKind::ClusterNodeJoinStarted { host: host() }),
-            event(1, EventKind::Progress { host: host(), phase: "preflight".into() }),
-            event(2, EventKind::ClusterNodeJoinFailed { host: host(), stage: Stage::Join, failure }),
+            event(
+                1,
+                EventKind::Progress {
+                    host: host(),
+                    phase: "preflight".into(),
+                },
+            ),
+            event(
+                2,
+                EventKind::ClusterNodeJoinFailed {
+                    host: host(),
+                    stage: Stage::Join,
+                    failure,
+                },
+            ),
         ];
         sink.take(&events).await.unwrap();
         sink.take(&events[..1]).await.unwrap();
@@ -130,6 +163,11 @@ mod tests {
         let last = api.get(&paths[1]).await.unwrap();
         assert_eq!(last["type"], "Warning");
         assert_eq!(last["involvedObject"]["name"], "w1");
-        assert!(last["message"].as_str().unwrap().starts_with("join: another CA [pin-mismatch]"));
+        assert!(
+            last["message"]
+                .as_str()
+                .unwrap()
+                .starts_with("join: another CA [pin-mismatch]")
+        );
     }
 }

@@ -51,18 +51,32 @@ impl Spans {
 
     fn learn(&mut self, event: &Event) {
         match &event.kind {
-            EventKind::RunStarted { .. } | EventKind::RunResumed { .. } => self.run = Some(event.at),
+            EventKind::RunStarted { .. } | EventKind::RunResumed { .. } => {
+                self.run = Some(event.at)
+            }
             EventKind::ClusterNodeJoinStarted { host } => {
-                let of_host = OfHost { began: event.at, stage: None };
+                let of_host = OfHost {
+                    began: event.at,
+                    stage: None,
+                };
                 self.hosts.insert(host.host.0, of_host);
             }
-            EventKind::StageStarted { host, stage, attempt } => {
+            EventKind::StageStarted {
+                host,
+                stage,
+                attempt,
+            } => {
                 self.end_stage(event, host, None);
                 if let Some(of_host) = self.hosts.get_mut(&host.host.0) {
                     of_host.stage = Some((*stage, *attempt, event.at));
                 }
             }
-            EventKind::RetryScheduled { host, failure, undo: false, .. } => {
+            EventKind::RetryScheduled {
+                host,
+                failure,
+                undo: false,
+                ..
+            } => {
                 self.end_stage(event, host, Some(failure));
             }
             EventKind::ClusterNodeJoinCompleted { host, .. } => {
@@ -75,8 +89,22 @@ impl Spans {
             }
             EventKind::RunEnded { verdict } => {
                 if let Some(began) = self.run.take() {
-                    let mut span = span(event, &root(event), None, "fleet run", began, verdict.reason.as_ref());
-                    attribute(&mut span, "muster.ending", &json!(verdict.ending).as_str().unwrap_or_default().to_owned());
+                    let mut span = span(
+                        event,
+                        &root(event),
+                        None,
+                        "fleet run",
+                        began,
+                        verdict.reason.as_ref(),
+                    );
+                    attribute(
+                        &mut span,
+                        "muster.ending",
+                        &json!(verdict.ending)
+                            .as_str()
+                            .unwrap_or_default()
+                            .to_owned(),
+                    );
                     self.ended.push(span);
                 }
             }
@@ -85,7 +113,10 @@ impl Spans {
     }
 
     fn end_stage(&mut self, event: &Event, host: &HostName, failure: Option<&StageFailure>) {
-        let stage = self.hosts.get_mut(&host.host.0).and_then(|of_host| of_host.stage.take());
+        let stage = self
+            .hosts
+            .get_mut(&host.host.0)
+            .and_then(|of_host| of_host.stage.take());
         if let Some((stage, attempt, began)) = stage {
             let key = format!("{}/{stage}/{attempt}", of(event, host));
             let parent = of(event, host);
@@ -98,7 +129,14 @@ impl Spans {
 
     fn end_host(&mut self, event: &Event, host: &HostName, failure: Option<&StageFailure>) {
         if let Some(of_host) = self.hosts.remove(&host.host.0) {
-            let mut span = span(event, &of(event, host), Some(&root(event)), "join", of_host.began, failure);
+            let mut span = span(
+                event,
+                &of(event, host),
+                Some(&root(event)),
+                "join",
+                of_host.began,
+                failure,
+            );
             attribute(&mut span, "k8s.node.name", &host.name);
             self.ended.push(span);
         }
@@ -115,12 +153,20 @@ fn of(event: &Event, host: &HostName) -> String {
 
 /// FNV-1a, 64 bits: spread well enough for ids that need not be secret.
 fn hash(text: &str, salt: u64) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325 ^ salt, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325 ^ salt, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
 }
 
-fn span(event: &Event, key: &str, parent: Option<&str>, name: &str, began: Timestamp, failure: Option<&StageFailure>) -> Value {
+fn span(
+    event: &Event,
+    key: &str,
+    parent: Option<&str>,
+    name: &str,
+    began: Timestamp,
+    failure: Option<&StageFailure>,
+) -> Value {
     let trace = root(event);
     let mut span = json!({
         "traceId": format!("{:016x}{:016x}", hash(&trace, 0), hash(&trace, 1)),
@@ -169,7 +215,15 @@ impl Sink for Spans {
             ]},
             "scopeSpans": [{"scope": {"name": "muster.fleet"}, "spans": spans}],
         }]});
-        let posted = self.target.post("application/json", &HeaderMap::new(), body.to_string(), LIMIT).await;
+        let posted = self
+            .target
+            .post(
+                "application/json",
+                &HeaderMap::new(),
+                body.to_string(),
+                LIMIT,
+            )
+            .await;
         posted.map_err(|error| error.to_string())
     }
 }
@@ -191,20 +245,38 @@ mod tests {
 
     #[test]
     fn stages_hang_below_their_host_and_hosts_below_the_run() {
-        let host = || HostName { host: HostIndex(0), name: "w1".into() };
+        let host = || HostName {
+            host: HostIndex(0),
+            name: "w1".into(),
+        };
         let mut spans = Spans::new("http://127.0.0.1:4318").unwrap();
-        let stage = |stage, attempt| EventKind::StageStarted { host: host(), stage, attempt };
+        let stage = |stage, attempt| EventKind::StageStarted {
+            host: host(),
+            stage,
+            attempt,
+        };
         let failure = StageFailure::terminal("pin-mismatch", "another CA");
         for (second, kind) in [
             (0, EventKind::RunStarted { hosts: 1 }),
             (1, EventKind::ClusterNodeJoinStarted { host: host() }),
             (1, stage(Stage::Prepare, 1)),
             (3, stage(Stage::Join, 1)),
-            (7, EventKind::ClusterNodeJoinFailed { host: host(), stage: Stage::Join, failure }),
+            (
+                7,
+                EventKind::ClusterNodeJoinFailed {
+                    host: host(),
+                    stage: Stage::Join,
+                    failure,
+                },
+            ),
         ] {
             spans.learn(&event(second, kind));
         }
-        let names: Vec<&str> = spans.ended.iter().map(|span| span["name"].as_str().unwrap()).collect();
+        let names: Vec<&str> = spans
+            .ended
+            .iter()
+            .map(|span| span["name"].as_str().unwrap())
+            .collect();
         assert_eq!(names, ["prepare", "join", "join"]);
         let (prepare, join, host) = (&spans.ended[0], &spans.ended[1], &spans.ended[2]);
         assert_eq!(prepare["endTimeUnixNano"], "3000000000");

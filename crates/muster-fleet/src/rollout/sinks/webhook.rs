@@ -40,7 +40,10 @@ impl Sink for Webhook {
         let body = serde_json::json!({"events": events}).to_string();
         let mut last = String::new();
         for attempt in 1..=TRIES {
-            let posted = self.0.post("application/json", &HeaderMap::new(), body.clone(), LIMIT).await;
+            let posted = self
+                .0
+                .post("application/json", &HeaderMap::new(), body.clone(), LIMIT)
+                .await;
             match posted {
                 Ok(()) => return Ok(()),
                 Err(error) => last = error.to_string(),

@@ -44,7 +44,9 @@ async fn world_after(calls: usize) -> (World, bool) {
     let world = World::new(3, "");
     for name in ["w1", "w2", "w3"] {
         let api = world.api.clone();
-        let slow = says(0, "").after(Duration::from_millis(2)).then(move || api.node(name, true));
+        let slow = says(0, "")
+            .after(Duration::from_millis(2))
+            .then(move || api.node(name, true));
         world.host(name).on("join --config", slow);
     }
     let cut = cut_off_after(&world, calls).await;
@@ -54,7 +56,8 @@ async fn world_after(calls: usize) -> (World, bool) {
 }
 
 #[tokio::test]
-async fn a_run_that_is_cut_off_anywhere_ends_joined_when_it_is_resumed_and_clean_when_it_is_undone() {
+async fn a_run_that_is_cut_off_anywhere_ends_joined_when_it_is_resumed_and_clean_when_it_is_undone()
+{
     let mut cuts = 0;
     for calls in (1..60).step_by(2) {
         for how in [Resume::GoOn, Resume::Undo] {
@@ -76,7 +79,12 @@ async fn a_run_that_is_cut_off_anywhere_ends_joined_when_it_is_resumed_and_clean
                 Resume::GoOn => (Ending::Joined, 3),
                 Resume::Undo => (Ending::Undone, 0),
             };
-            assert_eq!((outcome.verdict.ending, world.nodes().len()), (ending, nodes), "{how:?} after {calls} calls: {:?}", outcome.verdict);
+            assert_eq!(
+                (outcome.verdict.ending, world.nodes().len()),
+                (ending, nodes),
+                "{how:?} after {calls} calls: {:?}",
+                outcome.verdict
+            );
             assert_eq!(world.tokens(), [""; 0], "{how:?} after {calls} calls");
             assert_eq!(world.leases(), [""; 0], "{how:?} after {calls} calls");
         }

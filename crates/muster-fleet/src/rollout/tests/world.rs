@@ -46,9 +46,18 @@ struct InMemory(Arc<Mutex<HashMap<String, Scripted>>>);
 
 #[async_trait]
 impl Machines for InMemory {
-    async fn open(&self, host: &HostSpec, _: Option<&str>) -> Result<Arc<dyn Machine>, StageFailure> {
+    async fn open(
+        &self,
+        host: &HostSpec,
+        _: Option<&str>,
+    ) -> Result<Arc<dyn Machine>, StageFailure> {
         let known = self.0.lock().get(host.name.as_str()).cloned();
-        let machine = known.ok_or_else(|| StageFailure::terminal("ssh-unreachable", format!("{} cannot be reached", host.name)))?;
+        let machine = known.ok_or_else(|| {
+            StageFailure::terminal(
+                "ssh-unreachable",
+                format!("{} cannot be reached", host.name),
+            )
+        })?;
         Ok(Arc::new(machine))
     }
 }
@@ -62,7 +71,9 @@ impl Sink for Seen {
     }
 
     async fn take(&mut self, events: &[Arc<Event>]) -> Result<(), String> {
-        self.0.lock().extend(events.iter().map(|event| (**event).clone()));
+        self.0
+            .lock()
+            .extend(events.iter().map(|event| (**event).clone()));
         Ok(())
     }
 }
@@ -73,7 +84,10 @@ pub(crate) fn fleet(hosts: u32, more: &str) -> Fleet {
         "apiVersion: muster.dev/v1alpha1\nkind: FleetConfiguration\nmetadata: {{name: f}}\ndefaults: {{join: kubeadm}}\nhosts: [{{name: 'w[1:{hosts}]'}}]\n{more}"
     );
     let file = FleetConfiguration::parse(&text).unwrap();
-    let ambient = Ambient { name: "f", directory: "" };
+    let ambient = Ambient {
+        name: "f",
+        directory: "",
+    };
     file.resolve(&ambient).unwrap()
 }
 
@@ -100,7 +114,11 @@ impl World {
         machine.on("version -o short", says(0, "v1.36.2\n"));
         machine.on("reset --force", says(0, "[reset] done\n"));
         let (api, node) = (self.api.clone(), name.to_owned());
-        machine.on("join --config", says(0, "[preflight] Running\n[kubelet-start] Starting\n").then(move || api.node(&node, true)));
+        machine.on(
+            "join --config",
+            says(0, "[preflight] Running\n[kubelet-start] Starting\n")
+                .then(move || api.node(&node, true)),
+        );
         self.machines.lock().insert(name.to_owned(), machine);
     }
 
@@ -126,7 +144,11 @@ impl World {
         let configured = self.mint_on.is_none();
         let cluster = Cluster {
             endpoint: configured.then(|| Endpoint::parse("10.0.0.1:6443").unwrap()),
-            pins: if configured { vec![CaPin::of_spki(b"key")] } else { Vec::new() },
+            pins: if configured {
+                vec![CaPin::of_spki(b"key")]
+            } else {
+                Vec::new()
+            },
             ..Cluster::default()
         };
         Access { api, mint, cluster }
@@ -185,6 +207,10 @@ impl World {
 
     /// How many commands with this in them ran on all hosts.
     pub(crate) fn count(&self, part: &str) -> usize {
-        self.machines.lock().values().map(|machine| machine.count(part)).sum()
+        self.machines
+            .lock()
+            .values()
+            .map(|machine| machine.count(part))
+            .sum()
     }
 }

@@ -112,7 +112,10 @@ fn is_endpoint(word: &str) -> bool {
 fn words(text: &str) -> Vec<Secret<String>> {
     let text = Secret::new(text.replace("\\\r\n", " ").replace("\\\n", " "));
     let unquoted = |word: &str| Secret::new(word.trim_matches(['"', '\'']).to_owned());
-    let words = text.expose().split_whitespace().filter(|word| *word != "\\");
+    let words = text
+        .expose()
+        .split_whitespace()
+        .filter(|word| *word != "\\");
     words.map(unquoted).collect()
 }
 
@@ -138,19 +141,69 @@ mod tests {
     fn every_form_in_which_kubeadm_printed_it_is_understood() {
         let h = "--discovery-token-ca-cert-hash";
         let table = [
-            (format!("kubeadm join 192.168.60.10:6443 --token {TOKEN} {h} {A} \n"), "192.168.60.10:6443", 1),
-            (format!("kubeadm join cp:6443 --token {TOKEN} {h} {A} {h} {B}"), "cp:6443", 2),
-            (format!("kubeadm join cp:6443 --token {TOKEN} \\\n\t{h} {A} \\\n\t{h} {B} \n"), "cp:6443", 2),
-            (format!("kubeadm join cp:6443 --token {TOKEN} \\\r\n    {h} {A}\r\n"), "cp:6443", 1),
-            (format!("kubeadm join --token={TOKEN} {h}={A} cp:6443"), "cp:6443", 1),
-            (format!("kubeadm join [fd00::10]:6443 --token {TOKEN} {h} {A},{B}"), "[fd00::10]:6443", 2),
-            (format!("W1121 12:00:00 1 configset.go:202] WARNING: kubeadm cannot validate\nkubeadm join cp:8443 --token {TOKEN} {h} {A} \n"), "cp:8443", 1),
-            (format!("Then run:\n\n  sudo /usr/bin/kubeadm join cp:6443 --token {TOKEN} \\\n  {h} {A} \\\n  --control-plane --certificate-key 0123 -v 5\n"), "cp:6443", 1),
-            (format!("kubeadm join cp --token \"{TOKEN}\" {h} '{A}' --cri-socket unix:///run/x.sock"), "cp:6443", 1),
-            (format!("kubeadm join https://cp:6443 --token {TOKEN} {h} {A}"), "cp:6443", 1),
+            (
+                format!("kubeadm join 192.168.60.10:6443 --token {TOKEN} {h} {A} \n"),
+                "192.168.60.10:6443",
+                1,
+            ),
+            (
+                format!("kubeadm join cp:6443 --token {TOKEN} {h} {A} {h} {B}"),
+                "cp:6443",
+                2,
+            ),
+            (
+                format!("kubeadm join cp:6443 --token {TOKEN} \\\n\t{h} {A} \\\n\t{h} {B} \n"),
+                "cp:6443",
+                2,
+            ),
+            (
+                format!("kubeadm join cp:6443 --token {TOKEN} \\\r\n    {h} {A}\r\n"),
+                "cp:6443",
+                1,
+            ),
+            (
+                format!("kubeadm join --token={TOKEN} {h}={A} cp:6443"),
+                "cp:6443",
+                1,
+            ),
+            (
+                format!("kubeadm join [fd00::10]:6443 --token {TOKEN} {h} {A},{B}"),
+                "[fd00::10]:6443",
+                2,
+            ),
+            (
+                format!(
+                    "W1121 12:00:00 1 configset.go:202] WARNING: kubeadm cannot validate\nkubeadm join cp:8443 --token {TOKEN} {h} {A} \n"
+                ),
+                "cp:8443",
+                1,
+            ),
+            (
+                format!(
+                    "Then run:\n\n  sudo /usr/bin/kubeadm join cp:6443 --token {TOKEN} \\\n  {h} {A} \\\n  --control-plane --certificate-key 0123 -v 5\n"
+                ),
+                "cp:6443",
+                1,
+            ),
+            (
+                format!(
+                    "kubeadm join cp --token \"{TOKEN}\" {h} '{A}' --cri-socket unix:///run/x.sock"
+                ),
+                "cp:6443",
+                1,
+            ),
+            (
+                format!("kubeadm join https://cp:6443 --token {TOKEN} {h} {A}"),
+                "cp:6443",
+                1,
+            ),
         ];
         for (output, endpoint, pins) in table {
-            assert_eq!(read(&output), (endpoint.to_owned(), TOKEN.to_owned(), pins), "{output}");
+            assert_eq!(
+                read(&output),
+                (endpoint.to_owned(), TOKEN.to_owned(), pins),
+                "{output}"
+            );
         }
     }
 
@@ -160,18 +213,35 @@ mod tests {
         for (output, part) in [
             (String::new(), None),
             ("error: x".to_owned(), None),
-            (format!("kubeadm join cp:6443 --token {TOKEN}"), Some("CA pin")),
+            (
+                format!("kubeadm join cp:6443 --token {TOKEN}"),
+                Some("CA pin"),
+            ),
             (format!("kubeadm join cp:6443 {h} {A}"), Some("token")),
-            (format!("kubeadm join cp:6443 --token abc.def {h} {A}"), Some("token")),
-            (format!("kubeadm join --token {TOKEN} {h} {A}"), Some("endpoint")),
-            (format!("kubeadm join cp:6443 --token {TOKEN} {h} sha256:1"), Some("CA pin")),
+            (
+                format!("kubeadm join cp:6443 --token abc.def {h} {A}"),
+                Some("token"),
+            ),
+            (
+                format!("kubeadm join --token {TOKEN} {h} {A}"),
+                Some("endpoint"),
+            ),
+            (
+                format!("kubeadm join cp:6443 --token {TOKEN} {h} sha256:1"),
+                Some("CA pin"),
+            ),
         ] {
             let error = JoinCommand::parse(&output).unwrap_err();
-            let expected = part.map_or(JoinCommandError::Absent, |what| JoinCommandError::Part { what });
+            let expected = part.map_or(JoinCommandError::Absent, |what| JoinCommandError::Part {
+                what,
+            });
             assert_eq!(error, expected, "{output}");
             assert!(!error.to_string().contains(TOKEN));
         }
-        assert_eq!(JoinCommand::parse(&"x".repeat(LONGEST + 1)).unwrap_err(), JoinCommandError::TooLong);
+        assert_eq!(
+            JoinCommand::parse(&"x".repeat(LONGEST + 1)).unwrap_err(),
+            JoinCommandError::TooLong
+        );
     }
 
     proptest! {

@@ -17,9 +17,11 @@ use crate::rollout::fault;
 
 /// How long one command may take.
 const LIMIT: Duration = Duration::from_secs(60);
-/// The configuration's version depends on kubeadm's: v1beta4 came with 1.31. `$0` is the program, the rest its flags.
-const CREATE: &str = r#"case "$("$0" version -o short)" in v1.2[2-9].*|v1.30.*) a=v1beta3;; *) a=v1beta4;; esac
-sed "s/@VERSION@/$a/" | "$0" token create --config /dev/stdin --print-join-command "$@""#;
+/// The configuration's version depends on kubeadm's: v1beta4 came with 1.31. With a version of Kubernetes in it nobody is
+/// asked for one over the internet. `$0` is the program, the rest its flags.
+const CREATE: &str = r#"k=$("$0" version -o short) || exit 1
+case "$k" in v1.2[2-9].*|v1.30.*) a=v1beta3;; *) a=v1beta4;; esac
+sed "s/@VERSION@/$a/; s/@KUBERNETES@/$k/" | "$0" token create --config /dev/stdin --print-join-command "$@""#;
 /// Uploads the shared certificates anew and prints their key on a line of its own.
 const UPLOAD: &str = r#""$0" init phase upload-certs --upload-certs "$@""#;
 
@@ -58,7 +60,10 @@ impl KubeadmMint {
         let command = JoinCommand::parse(printed.expose()).map_err(|error| {
             StageFailure::terminal(
                 fault::ids::TOKEN_NOT_MINTED,
-                format!("what kubeadm printed on {} is no join command: {error}", self.machine.name()),
+                format!(
+                    "what kubeadm printed on {} is no join command: {error}",
+                    self.machine.name()
+                ),
             )
             .with_cure("run it by hand there: kubeadm token create --print-join-command")
         })?;
@@ -69,7 +74,11 @@ impl KubeadmMint {
         Ok(Admission {
             expires: asked_at.checked_add(order.ttl).unwrap_or(Timestamp::MAX),
             endpoint: cluster.endpoint.clone().unwrap_or(command.endpoint),
-            pins: if cluster.pins.is_empty() { command.pins } else { cluster.pins.clone() },
+            pins: if cluster.pins.is_empty() {
+                command.pins
+            } else {
+                cluster.pins.clone()
+            },
             token: command.token,
             ca: cluster.ca.clone(),
             k3s_ca_hash: cluster.k3s_ca_hash.clone(),
@@ -78,11 +87,17 @@ impl KubeadmMint {
     }
 
     async fn upload(&self) -> Result<Secret<String>, StageFailure> {
-        let printed = Secret::new(self.run(self.script(UPLOAD), "upload the certificates").await?);
+        let printed = Secret::new(
+            self.run(self.script(UPLOAD), "upload the certificates")
+                .await?,
+        );
         let is_key = |line: &&str| line.len() == 64 && line.bytes().all(|b| b.is_ascii_hexdigit());
         let key = printed.expose().lines().map(str::trim).find(is_key);
         key.map(|key| Secret::new(key.to_owned())).ok_or_else(|| {
-            StageFailure::terminal(fault::ids::TOKEN_NOT_MINTED, "kubeadm printed no certificate key")
+            StageFailure::terminal(
+                fault::ids::TOKEN_NOT_MINTED,
+                "kubeadm printed no certificate key",
+            )
         })
     }
 
@@ -91,7 +106,11 @@ impl KubeadmMint {
         let script = r#""$0" token delete "$@""#;
         let mut delete = self.script(script);
         delete.argv.push(id.to_string());
-        let output = self.machine.output(delete).await.map_err(|error| fault::of_machine(&error))?;
+        let output = self
+            .machine
+            .output(delete)
+            .await
+            .map_err(|error| fault::of_machine(&error))?;
         if output.exit.success() || output.stderr.to_lowercase().contains("not found") {
             return Ok(());
         }
@@ -99,7 +118,11 @@ impl KubeadmMint {
     }
 
     async fn run(&self, command: Command, what: &str) -> Result<String, StageFailure> {
-        let output = self.machine.output(command).await.map_err(|error| fault::of_machine(&error))?;
+        let output = self
+            .machine
+            .output(command)
+            .await
+            .map_err(|error| fault::of_machine(&error))?;
         if output.exit.success() {
             return Ok(output.stdout);
         }
@@ -107,7 +130,10 @@ impl KubeadmMint {
     }
 
     fn failed(&self, what: &str, stderr: &str) -> StageFailure {
-        let told = fault::of_words(&format!("kubeadm on {} cannot {what}", self.machine.name()), stderr);
+        let told = fault::of_words(
+            &format!("kubeadm on {} cannot {what}", self.machine.name()),
+            stderr,
+        );
         StageFailure {
             id: fault::ids::TOKEN_NOT_MINTED.to_owned(),
             token_refused: false,
@@ -117,9 +143,9 @@ impl KubeadmMint {
     }
 }
 
-/// An `InitConfiguration` of `kubeadm.k8s.io`: JSON is YAML.
+/// Documents of `kubeadm.k8s.io`: JSON is YAML.
 fn configuration(order: &Order) -> Secret<Vec<u8>> {
-    let text = serde_json::json!({
+    let init = serde_json::json!({
         "apiVersion": "kubeadm.k8s.io/@VERSION@",
         "kind": "InitConfiguration",
         "bootstrapTokens": [{
@@ -130,7 +156,12 @@ fn configuration(order: &Order) -> Secret<Vec<u8>> {
             "groups": [GROUPS[0]],
         }],
     });
-    Secret::new(text.to_string().into_bytes())
+    let cluster = serde_json::json!({
+        "apiVersion": "kubeadm.k8s.io/@VERSION@",
+        "kind": "ClusterConfiguration",
+        "kubernetesVersion": "@KUBERNETES@",
+    });
+    Secret::new(format!("{init}\n---\n{cluster}\n").into_bytes())
 }
 
 #[cfg(test)]
@@ -167,15 +198,24 @@ mod tests {
     async fn one_call_makes_the_token_and_the_address_comes_from_what_is_printed() {
         let machine = Scripted::new("cp");
         machine.on("token create", says(0, PRINTED));
-        let admission = mint(&machine).make(&order(), &Cluster::default()).await.unwrap();
+        let admission = mint(&machine)
+            .make(&order(), &Cluster::default())
+            .await
+            .unwrap();
         assert_eq!(machine.count("token create"), 1);
         assert_eq!(machine.calls().len(), 1);
         assert_eq!(admission.endpoint.to_string(), "192.168.60.10:6443");
-        assert_eq!(admission.token.to_text().expose(), "new123.fresh4567890abcd");
+        assert_eq!(
+            admission.token.to_text().expose(),
+            "new123.fresh4567890abcd"
+        );
         assert_eq!(admission.pins.len(), 1);
         let call = &machine.calls()[0];
         assert!(call.as_root && call.line.contains("--print-join-command"));
-        assert!(call.stdin.contains("new123.") && !call.line.contains("new123."), "the token is no argument");
+        assert!(
+            call.stdin.contains("new123.") && !call.line.contains("new123."),
+            "the token is no argument"
+        );
     }
 
     #[tokio::test]
@@ -190,8 +230,17 @@ mod tests {
     #[tokio::test]
     async fn a_failure_says_what_kubeadm_said_and_not_the_order() {
         let machine = Scripted::new("cp");
-        machine.on("token create", says(1, "!failed to load admin kubeconfig: open /etc/kubernetes/admin.conf: no such file"));
-        let failure = mint(&machine).make(&order(), &Cluster::default()).await.unwrap_err();
+        machine.on(
+            "token create",
+            says(
+                1,
+                "!failed to load admin kubeconfig: open /etc/kubernetes/admin.conf: no such file",
+            ),
+        );
+        let failure = mint(&machine)
+            .make(&order(), &Cluster::default())
+            .await
+            .unwrap_err();
         assert!(failure.message.contains("admin.conf"), "{failure:?}");
         assert_eq!(failure.id, "fleet-token-not-minted");
     }

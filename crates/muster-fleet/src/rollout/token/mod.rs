@@ -4,8 +4,8 @@
 //! that was written down before, so that whoever takes the run up after a crash finds and removes it.
 
 mod join_command;
-mod kubeadm;
 mod k0s;
+mod kubeadm;
 
 use std::sync::Arc;
 
@@ -64,10 +64,17 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// What lets hosts in with this token.
-    pub(crate) fn admit(&self, token: BootstrapToken, expires: Timestamp) -> Result<Admission, StageFailure> {
+    pub(crate) fn admit(
+        &self,
+        token: BootstrapToken,
+        expires: Timestamp,
+    ) -> Result<Admission, StageFailure> {
         let endpoint = self.endpoint.clone().ok_or_else(|| {
-            StageFailure::terminal(fault::ids::ACCESS, "the address of the API server is not known")
-                .with_cure("name it as cluster.endpoint in the fleet file")
+            StageFailure::terminal(
+                fault::ids::ACCESS,
+                "the address of the API server is not known",
+            )
+            .with_cure("name it as cluster.endpoint in the fleet file")
         })?;
         if self.pins.is_empty() {
             return Err(StageFailure::terminal(fault::ids::ACCESS, "the cluster's CA is not known, so hosts have nothing to pin")
@@ -169,8 +176,11 @@ async fn make_by_api(
         Err(error) if error.is_already_exists() => {
             let found = api.get(&path_of(id)).await.map_err(failed)?;
             if !is_ours(&found, &order.description) {
-                return Err(StageFailure::terminal(fault::ids::TOKEN_NOT_MINTED, format!("a token with the id {} that is not ours is there", id))
-                    .with_cure("start another run"));
+                return Err(StageFailure::terminal(
+                    fault::ids::TOKEN_NOT_MINTED,
+                    format!("a token with the id {} that is not ours is there", id),
+                )
+                .with_cure("start another run"));
             }
             delete_if_there(api, &path_of(id)).await.map_err(failed)?;
             api.create(&collection(), &object).await.map_err(failed)?;

@@ -18,7 +18,10 @@ const UNSUPPORTED: [&str; 4] = ["exec", "auth-provider", "username", "password"]
 /// The kubeconfig of a fleet; `None` when its control-plane host is asked instead.
 pub(super) fn of_fleet(fleet: &Fleet, way: &Way) -> Result<Option<Kubeconfiged>, Failure> {
     let cluster = &fleet.cluster;
-    let named = way.kubeconfig.clone().or_else(|| cluster.kubeconfig.as_deref().map(at_home));
+    let named = way
+        .kubeconfig
+        .clone()
+        .or_else(|| cluster.kubeconfig.as_deref().map(at_home));
     if named.is_none() && cluster.mint_on.is_some() {
         return Ok(None);
     }
@@ -39,9 +42,13 @@ fn kubeconfig(named: Option<&Path>, context: Option<&str>) -> Result<Kubeconfige
         None => usual()?,
     };
     let unusable = |error: &(dyn std::error::Error + 'static)| {
-        Failure::new("kubeconfig-unusable", CLUSTER, format!("{} cannot be used", path.display()))
-            .because(error)
-            .cure("name another one with --kubeconfig FILE")
+        Failure::new(
+            "kubeconfig-unusable",
+            CLUSTER,
+            format!("{} cannot be used", path.display()),
+        )
+        .because(error)
+        .cure("name another one with --kubeconfig FILE")
     };
     let text = read(&path).map_err(|error| unusable(&error))?;
     let kubeconfig = Kubeconfig::parse(text.expose()).map_err(|error| unusable(&error))?;
@@ -50,8 +57,13 @@ fn kubeconfig(named: Option<&Path>, context: Option<&str>) -> Result<Kubeconfige
         None => kubeconfig.resolve(),
     };
     let resolved = resolved.map_err(|error| unusable(&error))?;
-    let has_credential = resolved.user.token.is_some() || resolved.user.client_certificate.is_some();
-    let other = resolved.user.other_fields.iter().find(|field| UNSUPPORTED.contains(&field.as_str()));
+    let has_credential =
+        resolved.user.token.is_some() || resolved.user.client_certificate.is_some();
+    let other = resolved
+        .user
+        .other_fields
+        .iter()
+        .find(|field| UNSUPPORTED.contains(&field.as_str()));
     if let (false, Some(field)) = (has_credential, other) {
         return Err(Failure::new(
             "kubeconfig-unusable",
@@ -61,17 +73,24 @@ fn kubeconfig(named: Option<&Path>, context: Option<&str>) -> Result<Kubeconfige
         .cure("use a kubeconfig with a client certificate or a token, or name cluster.mintOn in the fleet file"));
     }
     let base = path.parent().unwrap_or_else(|| Path::new(""));
-    let client = muster_net::client_from_resolved(&resolved, base).map_err(|error| unusable(&error))?;
+    let client =
+        muster_net::client_from_resolved(&resolved, base).map_err(|error| unusable(&error))?;
     let ca = match &resolved.cluster.certificate_authority {
         None => None,
-        Some(Material::Data(pem)) => Some(CertificateBundle::from_pem(pem).map_err(|error| unusable(&error))?),
+        Some(Material::Data(pem)) => {
+            Some(CertificateBundle::from_pem(pem).map_err(|error| unusable(&error))?)
+        }
         Some(Material::File(file)) => {
             let pem = read(&base.join(file)).map_err(|error| unusable(&error))?;
             Some(CertificateBundle::from_pem(pem.expose()).map_err(|error| unusable(&error))?)
         }
     };
     let endpoint = Endpoint::parse(&resolved.cluster.server).map_err(|error| unusable(&error))?;
-    Ok(Kubeconfiged { client, endpoint, ca })
+    Ok(Kubeconfiged {
+        client,
+        endpoint,
+        ca,
+    })
 }
 
 /// `$KUBECONFIG` (its first file that is there), `~/.kube/config`, kubeadm's `admin.conf`.

@@ -19,7 +19,11 @@ pub(super) fn page(outcome: &Outcome) -> String {
     }
     text.push_str(&report(&outcome.report));
     for lapse in &outcome.lapses {
-        let _ = writeln!(text, "note: {} missed {} events: {}", lapse.sink, lapse.lost, lapse.reason);
+        let _ = writeln!(
+            text,
+            "note: {} missed {} events: {}",
+            lapse.sink, lapse.lost, lapse.reason
+        );
     }
     text
 }
@@ -31,9 +35,14 @@ pub(super) fn report(report: &RunReport) -> String {
     let state = match &report.verdict {
         Some(verdict) => words_of(verdict.ending).to_owned(),
         None if report.running => "it is on its way".to_owned(),
-        None => "it was cut off: `muster fleet resume` goes on, `muster fleet undo` takes it back".to_owned(),
+        None => "it was cut off: `muster fleet resume` goes on, `muster fleet undo` takes it back"
+            .to_owned(),
     };
-    let _ = writeln!(text, "fleet {}, run {}: {state} ({took})", report.fleet, report.run);
+    let _ = writeln!(
+        text,
+        "fleet {}, run {}: {state} ({took})",
+        report.fleet, report.run
+    );
     for (standing, word) in [
         ("joined", "joined"),
         ("at-work", "at work"),
@@ -43,7 +52,12 @@ pub(super) fn report(report: &RunReport) -> String {
         ("waiting", "not begun"),
     ] {
         let of = |host: &&HostReport| host.standing == standing;
-        let hosts: Vec<&str> = report.hosts.iter().filter(of).map(|host| host.name.as_ref()).collect();
+        let hosts: Vec<&str> = report
+            .hosts
+            .iter()
+            .filter(of)
+            .map(|host| host.name.as_ref())
+            .collect();
         if !hosts.is_empty() {
             let _ = writeln!(text, "  {word:12} {:5}  {}", hosts.len(), some(&hosts));
         }
@@ -61,7 +75,9 @@ fn words_of(ending: Ending) -> &'static str {
         Ending::Kept => "some hosts failed, the others stay",
         Ending::Undone => "every attempted host is as it was before",
         Ending::Stuck => "something could not be taken back",
-        Ending::Stopped => "stopped at once; `muster fleet resume` goes on, `muster fleet undo` takes it back",
+        Ending::Stopped => {
+            "stopped at once; `muster fleet resume` goes on, `muster fleet undo` takes it back"
+        }
     }
 }
 
@@ -81,8 +97,14 @@ fn failures(report: &RunReport, text: &mut String) {
     for host in &report.hosts {
         if let Some(failure) = host.failure.as_ref().filter(|_| host.standing != "joined") {
             let message = failure.message.replace(host.name.as_ref(), "{host}");
-            let cure = failure.cure.as_ref().map(|cure| cure.replace(host.name.as_ref(), "{host}"));
-            by_reason.entry((failure.id.clone(), message, cure)).or_default().push(&host.name);
+            let cure = failure
+                .cure
+                .as_ref()
+                .map(|cure| cure.replace(host.name.as_ref(), "{host}"));
+            by_reason
+                .entry((failure.id.clone(), message, cure))
+                .or_default()
+                .push(&host.name);
         }
     }
     for ((id, message, cure), hosts) in by_reason {
@@ -90,12 +112,23 @@ fn failures(report: &RunReport, text: &mut String) {
             [only] => text.replace("{host}", only),
             _ => text.replace("{host}", "HOST"),
         };
-        let _ = writeln!(text, "  {:12} {:5}  {}", "failed", hosts.len(), some(&hosts));
+        let _ = writeln!(
+            text,
+            "  {:12} {:5}  {}",
+            "failed",
+            hosts.len(),
+            some(&hosts)
+        );
         for line in fill(&message).lines() {
             let _ = writeln!(text, "{:22}{line}", "");
         }
         let _ = writeln!(text, "{:22}[{id}]", "");
-        for (number, line) in cure.map(|cure| fill(&cure)).unwrap_or_default().lines().enumerate() {
+        for (number, line) in cure
+            .map(|cure| fill(&cure))
+            .unwrap_or_default()
+            .lines()
+            .enumerate()
+        {
             let lead = if number == 0 { "now: " } else { "     " };
             let _ = writeln!(text, "{:22}{lead}{line}", "");
         }
@@ -110,8 +143,17 @@ fn left_to_do(verdict: &Verdict, text: &mut String) {
     let mut number = 0;
     for stuck in &verdict.stuck {
         let (what, failure, instructions) = match stuck {
-            Stuck::Host { name, stage, failure, instructions } => (format!("{name} ({stage})"), failure, instructions),
-            Stuck::Token { id, failure, instructions } => (format!("token {id}"), failure, instructions),
+            Stuck::Host {
+                name,
+                stage,
+                failure,
+                instructions,
+            } => (format!("{name} ({stage})"), failure, instructions),
+            Stuck::Token {
+                id,
+                failure,
+                instructions,
+            } => (format!("token {id}"), failure, instructions),
         };
         let _ = writeln!(text, "  {what}: {} [{}]", failure.message, failure.id);
         for instruction in instructions {
@@ -125,12 +167,18 @@ fn left_to_do(verdict: &Verdict, text: &mut String) {
 /// How the command ends.
 pub(super) fn result(outcome: &Outcome, meant_to_undo: bool) -> Result<(), Failure> {
     let verdict = &outcome.verdict;
-    let interrupted = verdict.reason.as_ref().is_some_and(|reason| reason.id == failure_ids::INTERRUPTED);
+    let interrupted = verdict
+        .reason
+        .as_ref()
+        .is_some_and(|reason| reason.id == failure_ids::INTERRUPTED);
     let (id, code) = match verdict.ending {
         _ if !verdict.stuck.is_empty() => ("fleet-stuck", exit_code::STUCK),
         Ending::Joined => return Ok(()),
         Ending::Undone if meant_to_undo => return Ok(()),
-        Ending::Undone if interrupted => (failure_ids::INTERRUPTED, muster_fleet::exit_code::INTERRUPTED),
+        Ending::Undone if interrupted => (
+            failure_ids::INTERRUPTED,
+            muster_fleet::exit_code::INTERRUPTED,
+        ),
         Ending::Undone => ("fleet-undone", exit_code::UNDONE),
         Ending::Kept => ("fleet-partly-joined", exit_code::PARTLY_JOINED),
         Ending::Stuck => ("fleet-stuck", exit_code::STUCK),
@@ -145,9 +193,13 @@ pub(super) fn result(outcome: &Outcome, meant_to_undo: bool) -> Result<(), Failu
         failure.causes.push(words_of(Ending::Undone).to_owned());
     }
     failure = failure.cure(match (verdict.ending, id) {
-        (_, "fleet-stuck") => "do what is listed above, or mend the cause and run `muster fleet undo`",
+        (_, "fleet-stuck") => {
+            "do what is listed above, or mend the cause and run `muster fleet undo`"
+        }
         (Ending::Stopped, _) => "`muster fleet resume` goes on, `muster fleet undo` takes it back",
-        (Ending::Kept, _) => "mend what is named above and run it again: hosts that are nodes already are left alone",
+        (Ending::Kept, _) => {
+            "mend what is named above and run it again: hosts that are nodes already are left alone"
+        }
         _ => "mend what is named above and run it again: it begins clean",
     });
     Err(failure)
@@ -203,7 +255,10 @@ mod tests {
             name: "w3".into(),
             stage: Stage::Join,
             failure: StageFailure::terminal("ssh-unreachable", "w3 cannot be reached"),
-            instructions: vec!["ssh w3 sudo kubeadm reset --force".into(), "kubectl delete node w3".into()],
+            instructions: vec![
+                "ssh w3 sudo kubeadm reset --force".into(),
+                "kubectl delete node w3".into(),
+            ],
         };
         let hosts = vec![
             host("w1", "undone", Some(cause("w1"))),
@@ -237,6 +292,11 @@ or, once the cause is mended: muster fleet undo
         assert!(result(&undone, true).is_ok());
         assert_eq!(result(&undone, false).unwrap_err().code, exit_code::UNDONE);
         assert!(result(&outcome(Ending::Joined, vec![], vec![]), false).is_ok());
-        assert_eq!(result(&outcome(Ending::Stopped, vec![], vec![]), true).unwrap_err().id, "fleet-stopped");
+        assert_eq!(
+            result(&outcome(Ending::Stopped, vec![], vec![]), true)
+                .unwrap_err()
+                .id,
+            "fleet-stopped"
+        );
     }
 }

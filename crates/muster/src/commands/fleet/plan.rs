@@ -30,14 +30,22 @@ pub(super) async fn run(plan: &Plan, printer: Printer) -> Result<(), Failure> {
     if let (Some(path), Some(facts)) = (&plan.save, facts) {
         let saved = SavedPlan::new(&loaded.fleet.name, &loaded.source, facts);
         save(path, &saved)?;
-        printer.note(format!("saved to {}; use it: muster fleet join --plan {}", path.display(), path.display()));
+        printer.note(format!(
+            "saved to {}; use it: muster fleet join --plan {}",
+            path.display(),
+            path.display()
+        ));
     }
     Ok(())
 }
 
 async fn look(fleet: &Fleet, way: &Way) -> Result<Facts, Failure> {
     let secrets = secrets::finder();
-    let reach = Reach::new(fleet.timeouts.connect, way.accept_new_host_keys, Arc::clone(&secrets));
+    let reach = Reach::new(
+        fleet.timeouts.connect,
+        way.accept_new_host_keys,
+        Arc::clone(&secrets),
+    );
     let kubeconfig = access::of_fleet(fleet, way)?;
     let facts = rollout::look(fleet, kubeconfig, &reach, &secrets).await;
     facts.map_err(|error| failure(&error))
@@ -70,7 +78,10 @@ pub(super) async fn refuse_stale(path: &Path, loaded: &Loaded, way: &Way) -> Res
         "the plan does not fit any more, and nothing was done",
     );
     failure.causes = differences;
-    Err(failure.cure(format!("look at it again: muster fleet plan --save {}", path.display())))
+    Err(failure.cure(format!(
+        "look at it again: muster fleet plan --save {}",
+        path.display()
+    )))
 }
 
 /// Hosts to which the same is done.
@@ -85,7 +96,10 @@ fn alike(fleet: &Fleet) -> Vec<Alike> {
         let deeds = rollout::deeds(fleet, host);
         let name = host.name.as_str();
         // Hosts whose deeds differ in nothing but their name and address are alike.
-        let general = |text: &str| text.replace(host.address(), "{address}").replace(name, "{name}");
+        let general = |text: &str| {
+            text.replace(name, "{name}")
+                .replace(host.address(), "{address}")
+        };
         let key: Vec<Deed> = deeds
             .iter()
             .map(|deed| Deed {
@@ -96,7 +110,13 @@ fn alike(fleet: &Fleet) -> Vec<Alike> {
             .collect();
         match groups.iter_mut().find(|(known, _)| *known == key) {
             Some((_, alike)) => alike.names.push(name.to_owned()),
-            None => groups.push((key, Alike { names: vec![name.to_owned()], deeds })),
+            None => groups.push((
+                key,
+                Alike {
+                    names: vec![name.to_owned()],
+                    deeds,
+                },
+            )),
         }
     }
     groups
@@ -124,14 +144,26 @@ fn page(fleet: &Fleet, facts: Option<&Facts>) -> String {
     let keep = match fleet.policy.keep {
         Keep::AllOrNothing => "every attempted host is taken back".to_owned(),
         Keep::Successes => "it is taken back, the others stay".to_owned(),
-        Keep::AtLeast(least) => format!("it is taken back; the others stay if they are at least {least}"),
+        Keep::AtLeast(least) => {
+            format!("it is taken back; the others stay if they are at least {least}")
+        }
     };
     let _ = writeln!(text, "  if one fails {keep}");
-    let control_planes = fleet.hosts.iter().filter(|host| host.settings.role == Role::ControlPlane).count();
+    let control_planes = fleet
+        .hosts
+        .iter()
+        .filter(|host| host.settings.role == Role::ControlPlane)
+        .count();
     if control_planes > 0 {
-        let _ = writeln!(text, "  first        {control_planes} control-plane hosts, one after the other");
+        let _ = writeln!(
+            text,
+            "  first        {control_planes} control-plane hosts, one after the other"
+        );
     }
-    let _ = writeln!(text, "  token        one for the run, revoked at its end; never in arguments, files on disk or the journal");
+    let _ = writeln!(
+        text,
+        "  token        one for the run, revoked at its end; never in arguments, files on disk or the journal"
+    );
     for alike in alike(fleet) {
         let shown = alike.names.len().min(NAMES);
         let more = alike.names.len() - shown;

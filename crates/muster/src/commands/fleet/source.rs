@@ -24,9 +24,14 @@ pub(crate) struct Loaded {
 
 /// Reads what was named.
 pub(crate) fn load(which: &Which, printer: Printer) -> Result<Loaded, Failure> {
-    let first = which.file.as_ref().or(which.inventory.as_ref()).ok_or_else(|| {
-        Failure::usage("no fleet was named").cure("name its file: -f fleet.yaml; or an inventory: --inventory FILE")
-    })?;
+    let first = which
+        .file
+        .as_ref()
+        .or(which.inventory.as_ref())
+        .ok_or_else(|| {
+            Failure::usage("no fleet was named")
+                .cure("name its file: -f fleet.yaml; or an inventory: --inventory FILE")
+        })?;
     let source = Source {
         path: first.display().to_string(),
         name: name_of(first),
@@ -50,7 +55,9 @@ pub(crate) fn of_journal(source: &Source) -> Result<Fleet, Failure> {
 fn resolve(source: &Source) -> Result<(Fleet, Vec<String>), Failure> {
     let wrong = |error: &dyn std::error::Error| {
         let mut failure = Failure::usage(format!("{} cannot be used", source.path));
-        failure.causes.extend(error.to_string().lines().map(str::to_owned));
+        failure
+            .causes
+            .extend(error.to_string().lines().map(str::to_owned));
         failure
     };
     let mut configuration = match &source.fleet_file {
@@ -62,7 +69,10 @@ fn resolve(source: &Source) -> Result<(Fleet, Vec<String>), Failure> {
         let mut inventory = Inventory::parse(text).map_err(|error| wrong(&error))?;
         if !source.limit.is_empty() {
             inventory.limit_to(&source.limit).map_err(|unknown| {
-                Failure::usage(format!("the inventory has neither a host nor a group {}", unknown.join(", ")))
+                Failure::usage(format!(
+                    "the inventory has neither a host nor a group {}",
+                    unknown.join(", ")
+                ))
             })?;
         }
         notes.extend(inventory.notes.iter().map(ToString::to_string));
@@ -72,27 +82,41 @@ fn resolve(source: &Source) -> Result<(Fleet, Vec<String>), Failure> {
         name: &source.name,
         directory: &source.base,
     };
-    let fleet = configuration.resolve(&ambient).map_err(|error| wrong(&error))?;
+    let fleet = configuration
+        .resolve(&ambient)
+        .map_err(|error| wrong(&error))?;
     Ok((fleet, notes))
 }
 
 /// A fleet without a name of its own is called like its file, as far as that is a DNS-1123 label.
 fn name_of(path: &Path) -> String {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
+    let stem = path
+        .file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .to_lowercase();
     let label: String = stem
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
         .take(40)
         .collect();
     let label = label.trim_matches('-');
-    if label.is_empty() { "fleet".to_owned() } else { label.to_owned() }
+    if label.is_empty() {
+        "fleet".to_owned()
+    } else {
+        label.to_owned()
+    }
 }
 
 fn base_of(path: &Path) -> Result<String, Failure> {
     let absolute = std::path::absolute(path).map_err(|error| {
         Failure::usage(format!("{} cannot be used", path.display())).because(&error)
     })?;
-    Ok(absolute.parent().unwrap_or(Path::new("/")).display().to_string())
+    Ok(absolute
+        .parent()
+        .unwrap_or(Path::new("/"))
+        .display()
+        .to_string())
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
@@ -101,7 +125,10 @@ fn read(path: &Path) -> Result<String, Failure> {
     };
     let mut text = String::new();
     let taken = if path == Path::new("-") {
-        std::io::Read::read_to_string(&mut std::io::Read::take(std::io::stdin(), LARGEST), &mut text)
+        std::io::Read::read_to_string(
+            &mut std::io::Read::take(std::io::stdin(), LARGEST),
+            &mut text,
+        )
     } else {
         let file = std::fs::File::open(path).map_err(|error| unreadable(&error))?;
         std::io::Read::read_to_string(&mut std::io::Read::take(file, LARGEST), &mut text)
@@ -118,16 +145,25 @@ pub(crate) fn state_dir(state: &State, fleet: &str) -> Result<PathBuf, Failure> 
     if rustix::process::geteuid().is_root() {
         return Ok(Path::new(SYSTEM).join(fleet));
     }
-    let of_env = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let of_env = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     let base = of_env("XDG_STATE_HOME").or_else(|| Some(of_env("HOME")?.join(".local/state")));
     let base = base.ok_or_else(|| {
-        Failure::usage("there is no place for the fleet's journal").cure("name one with --state-dir DIR")
+        Failure::usage("there is no place for the fleet's journal")
+            .cure("name one with --state-dir DIR")
     })?;
     Ok(base.join("muster/fleets").join(fleet))
 }
 
 /// The directory of a fleet whose journal must be there already: by --state-dir alone, or by the fleet's name.
-pub(crate) fn found_state_dir(state: &State, which: &Which, printer: Printer) -> Result<PathBuf, Failure> {
+pub(crate) fn found_state_dir(
+    state: &State,
+    which: &Which,
+    printer: Printer,
+) -> Result<PathBuf, Failure> {
     let dir = match &state.state_dir {
         Some(dir) => dir.clone(),
         None => state_dir(state, &load(which, printer)?.fleet.name)?,
@@ -145,7 +181,12 @@ mod tests {
 
     #[test]
     fn a_fleet_is_called_like_its_file() {
-        for (path, name) in [("east.yaml", "east"), ("/x/My Fleet_2.yml", "my-fleet-2"), ("...", "fleet"), ("-", "fleet")] {
+        for (path, name) in [
+            ("east.yaml", "east"),
+            ("/x/My Fleet_2.yml", "my-fleet-2"),
+            ("...", "fleet"),
+            ("-", "fleet"),
+        ] {
             assert_eq!(name_of(Path::new(path)), name, "{path}");
         }
     }

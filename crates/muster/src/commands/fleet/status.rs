@@ -14,7 +14,9 @@ pub(super) async fn run(status: &Status, printer: Printer) -> Result<(), Failure
             let journal = dir.journal();
             let run = match &status.run {
                 Some(run) => RunId(run.clone()),
-                None => rollout::last_run(&journal).await.map_err(|error| failure(&error))?,
+                None => rollout::last_run(&journal)
+                    .await
+                    .map_err(|error| failure(&error))?,
             };
             let report = rollout::report(&journal, &run).await;
             let closed = dir.close().await;

@@ -75,8 +75,12 @@ impl Sink for Feed {
         for event in events {
             match self.0.shows.try_send(Show::Event(Arc::clone(event))) {
                 Ok(()) => {}
-                Err(TrySendError::Full(_)) => return Err("the terminal does not take them in".to_owned()),
-                Err(TrySendError::Disconnected(_)) => return Err("nothing is shown any more".to_owned()),
+                Err(TrySendError::Full(_)) => {
+                    return Err("the terminal does not take them in".to_owned());
+                }
+                Err(TrySendError::Disconnected(_)) => {
+                    return Err("nothing is shown any more".to_owned());
+                }
             }
         }
         Ok(())
@@ -151,7 +155,8 @@ impl Moving {
         let most = usize::from(height).saturating_sub(6).clamp(3, 24);
         let texts = board.rows(Timestamp::now(), most, usize::from(width));
         while self.rows.len() < texts.len() {
-            self.rows.push(self.lines.insert_before(&self.summary, row()));
+            self.rows
+                .push(self.lines.insert_before(&self.summary, row()));
         }
         while self.rows.len() > texts.len() {
             if let Some(row) = self.rows.pop() {

@@ -34,6 +34,8 @@ pub(super) struct Board {
     started: usize,
     at_once: Option<u32>,
     doing: &'static str,
+    /// What was told last of a host that is tried again and again.
+    told: BTreeMap<u32, String>,
 }
 
 impl Board {
@@ -49,6 +51,7 @@ impl Board {
             started: 0,
             at_once: None,
             doing: "making a token",
+            told: BTreeMap::new(),
         }
     }
 
@@ -67,7 +70,11 @@ impl Board {
                 self.doing = "joining";
                 self.begin(event, host, false);
             }
-            EventKind::StageStarted { host, stage, attempt } => {
+            EventKind::StageStarted {
+                host,
+                stage,
+                attempt,
+            } => {
                 let row = self.row(event, host, false);
                 row.stage = Some(*stage);
                 row.attempt = *attempt;
@@ -79,7 +86,12 @@ impl Board {
                     row.trouble = None;
                 }
             }
-            EventKind::RetryScheduled { host, failure, undo, .. } => {
+            EventKind::RetryScheduled {
+                host,
+                failure,
+                undo,
+                ..
+            } => {
                 let row = self.row(event, host, *undo);
                 row.trouble = Some(failure.message.clone());
             }
@@ -136,8 +148,17 @@ impl Board {
     pub(super) fn rows(&self, now: Timestamp, most: usize, width: usize) -> Vec<String> {
         let mut rows: Vec<&AtWork> = self.at_work.values().collect();
         rows.sort_by_key(|row| (row.trouble.is_none(), row.since));
-        let shown = if rows.len() > most { most.saturating_sub(1) } else { rows.len() };
-        let longest = rows.iter().take(shown).map(|row| row.name.chars().count()).max().unwrap_or(0);
+        let shown = if rows.len() > most {
+            most.saturating_sub(1)
+        } else {
+            rows.len()
+        };
+        let longest = rows
+            .iter()
+            .take(shown)
+            .map(|row| row.name.chars().count())
+            .max()
+            .unwrap_or(0);
         let mut texts: Vec<String> = rows[..shown]
             .iter()
             .map(|row| cut(&row.text(now, longest), width))
@@ -173,8 +194,10 @@ impl Board {
     }
 
     /// The line that stays for an event; `watched`: hosts at work are drawn besides.
-    pub(super) fn line(&self, event: &Event, watched: bool) -> Option<String> {
-        let of = |word: &str, host: &HostName, text: String| Some(format!("{word:9} {:16} {text}", host.name));
+    pub(super) fn line(&mut self, event: &Event, watched: bool) -> Option<String> {
+        let of = |word: &str, host: &HostName, text: String| {
+            Some(format!("{word:9} {:16} {text}", host.name))
+        };
         match &event.kind {
             EventKind::RunStarted { hosts } => Some(format!("run {}: {hosts} hosts", event.run)),
             EventKind::RunResumed { counts } => Some(format!(
@@ -184,30 +207,74 @@ impl Board {
             EventKind::TokenMinted { id, expires } => {
                 (!watched).then(|| format!("{:9} {id}, until {expires}", "token"))
             }
-            EventKind::TokenMintFailed { failure } => Some(format!("{:9} {}", "token", words(failure))),
-            EventKind::TokenRevokeFailed { id, failure } => {
-                Some(format!("{:9} {id} is not revoked: {}", "token", words(failure)))
+            EventKind::TokenMintFailed { failure } => {
+                Some(format!("{:9} {}", "token", words(failure)))
             }
-            EventKind::WaveStarted { wave, hosts } => Some(format!("{:9} {wave}: {hosts} hosts", "wave")),
-            EventKind::StartingStopped { reason } => Some(format!("{:9} no host starts any more: {reason}", "stopping")),
-            EventKind::ClusterNodeJoinStarted { host } if !watched => of("start", host, String::new()),
-            EventKind::RetryScheduled { host, stage, failure, undo, attempt, .. } => {
+            EventKind::TokenRevokeFailed { id, failure } => Some(format!(
+                "{:9} {id} is not revoked: {}",
+                "token",
+                words(failure)
+            )),
+            EventKind::WaveStarted { wave, hosts } => {
+                Some(format!("{:9} {wave}: {hosts} hosts", "wave"))
+            }
+            EventKind::StartingStopped { reason } => Some(format!(
+                "{:9} no host starts any more: {reason}",
+                "stopping"
+            )),
+            EventKind::ClusterNodeJoinStarted { host } if !watched => {
+                of("start", host, String::new())
+            }
+            EventKind::RetryScheduled {
+                host,
+                stage,
+                failure,
+                undo,
+                attempt,
+                ..
+            } => {
+                // The same trouble again is told once.
+                let before = self.told.insert(host.host.0, failure.message.clone());
+                if before.as_ref() == Some(&failure.message) {
+                    return None;
+                }
                 let what = if *undo { "taking back " } else { "" };
-                of("retry", host, format!("{what}{stage} (attempt {attempt}): {}", words(failure)))
+                of(
+                    "retry",
+                    host,
+                    format!("{what}{stage} (attempt {attempt}): {}", words(failure)),
+                )
             }
-            EventKind::ClusterNodeJoinCompleted { host, seconds } if !watched || self.hosts <= FEW => {
+            EventKind::ClusterNodeJoinCompleted { host, seconds }
+                if !watched || self.hosts <= FEW =>
+            {
                 of("joined", host, format!("{seconds:.1} s"))
             }
-            EventKind::ClusterNodeJoinFailed { host, stage, failure } => {
-                of("FAILED", host, format!("{stage}: {}", words(failure)))
-            }
+            EventKind::ClusterNodeJoinFailed {
+                host,
+                stage,
+                failure,
+            } => of("FAILED", host, format!("{stage}: {}", words(failure))),
             EventKind::Unwinding { reason } => Some(format!("{:9} {reason}", "undoing")),
-            EventKind::UndoCompleted { host } if !watched || self.hosts <= FEW => of("undone", host, String::new()),
-            EventKind::UndoFailed { host, stage, failure } => {
-                of("STUCK", host, format!("{stage} cannot be taken back: {}", words(failure)))
+            EventKind::UndoCompleted { host } if !watched || self.hosts <= FEW => {
+                of("undone", host, String::new())
             }
-            EventKind::ConcurrencyChanged { limit, at_once, quiet_until } if !watched => {
-                let quiet = quiet_until.map_or_else(String::new, |until| format!(", quiet until {until}"));
+            EventKind::UndoFailed {
+                host,
+                stage,
+                failure,
+            } => of(
+                "STUCK",
+                host,
+                format!("{stage} cannot be taken back: {}", words(failure)),
+            ),
+            EventKind::ConcurrencyChanged {
+                limit,
+                at_once,
+                quiet_until,
+            } if !watched => {
+                let quiet =
+                    quiet_until.map_or_else(String::new, |until| format!(", quiet until {until}"));
                 Some(format!("{:9} {at_once} at once ({limit}{quiet})", "pace"))
             }
             _ => None,
@@ -223,12 +290,20 @@ impl AtWork {
             (false, Some(stage)) => stage.as_str(),
             (false, None) => "",
         };
-        let again = if self.attempt > 1 { format!(" (attempt {})", self.attempt) } else { String::new() };
+        let again = if self.attempt > 1 {
+            format!(" (attempt {})", self.attempt)
+        } else {
+            String::new()
+        };
         let what = match &self.trouble {
             Some(trouble) => format!("again soon: {}", first_line(trouble)),
             None => self.phase.clone(),
         };
-        format!("  {:longest$}  {:>4}  {stage:8}{again} {what}", self.name, elapsed(self.since, now))
+        format!(
+            "  {:longest$}  {:>4}  {stage:8}{again} {what}",
+            self.name,
+            elapsed(self.since, now)
+        )
     }
 }
 
@@ -285,21 +360,32 @@ mod tests {
     #[test]
     fn hundreds_of_hosts_fit_and_those_in_trouble_come_first() {
         let mut events: Vec<Event> = (0..200)
-            .map(|index| event(i64::from(index), EventKind::ClusterNodeJoinStarted { host: host(index) }))
+            .map(|index| {
+                event(
+                    i64::from(index),
+                    EventKind::ClusterNodeJoinStarted { host: host(index) },
+                )
+            })
             .collect();
         let failure = StageFailure::transient("connection-refused", "nobody listens\nmore");
-        events.push(event(300, EventKind::RetryScheduled {
-            host: host(150),
-            stage: Stage::Join,
-            undo: false,
-            attempt: 1,
-            until: Timestamp::UNIX_EPOCH,
-            failure,
-        }));
+        events.push(event(
+            300,
+            EventKind::RetryScheduled {
+                host: host(150),
+                stage: Stage::Join,
+                undo: false,
+                attempt: 1,
+                until: Timestamp::UNIX_EPOCH,
+                failure,
+            },
+        ));
         let board = board(events);
         let rows = board.rows(Timestamp::from_second(400).unwrap(), 5, 60);
         assert_eq!(rows.len(), 5);
-        assert!(rows[0].contains("w150") && rows[0].contains("again soon: nobody listens"), "{rows:?}");
+        assert!(
+            rows[0].contains("w150") && rows[0].contains("again soon: nobody listens"),
+            "{rows:?}"
+        );
         assert!(rows[1].contains("w0 "), "{rows:?}");
         assert_eq!(rows[4], "  … and 196 more at work");
         assert!(rows.iter().all(|row| row.chars().count() < 60));
@@ -313,19 +399,45 @@ mod tests {
             event(0, EventKind::ClusterNodeJoinStarted { host: host(0) }),
             event(0, EventKind::ClusterNodeJoinStarted { host: host(1) }),
             event(0, EventKind::ClusterNodeJoinStarted { host: host(2) }),
-            event(1, EventKind::ClusterNodeJoinCompleted { host: host(0), seconds: 1.0 }),
-            event(1, EventKind::ClusterNodeJoinFailed { host: host(1), stage: Stage::Join, failure }),
+            event(
+                1,
+                EventKind::ClusterNodeJoinCompleted {
+                    host: host(0),
+                    seconds: 1.0,
+                },
+            ),
+            event(
+                1,
+                EventKind::ClusterNodeJoinFailed {
+                    host: host(1),
+                    stage: Stage::Join,
+                    failure,
+                },
+            ),
         ]);
         let summary = board.summary(Timestamp::from_second(65).unwrap());
-        assert_eq!(summary, "joining 1/300 joined, 1 at work, 1 failed, 297 waiting  65s");
+        assert_eq!(
+            summary,
+            "joining 1/300 joined, 1 at work, 1 failed, 297 waiting  65s"
+        );
     }
 
     #[test]
     fn a_failure_has_its_line_with_stage_cause_and_id() {
-        let board = Board::new(3);
+        let mut board = Board::new(3);
         let failure = StageFailure::terminal("pin-mismatch", "another CA\nmore");
-        let failed = event(0, EventKind::ClusterNodeJoinFailed { host: host(1), stage: Stage::Join, failure });
+        let failed = event(
+            0,
+            EventKind::ClusterNodeJoinFailed {
+                host: host(1),
+                stage: Stage::Join,
+                failure,
+            },
+        );
         let line = board.line(&failed, true).unwrap();
-        assert_eq!(line, "FAILED    w1               join: another CA [pin-mismatch]");
+        assert_eq!(
+            line,
+            "FAILED    w1               join: another CA [pin-mismatch]"
+        );
     }
 }
