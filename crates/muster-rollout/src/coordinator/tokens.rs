@@ -269,7 +269,9 @@ impl Rollout {
         token.turn(work);
         token.attempts += 1;
         let epoch = token.epoch;
-        let deadline = after(self.now, time.attempt).min(after(token.since, time.stage));
+        // Never less than a whole attempt, also when the stage ends sooner: what is given up must not be in the air any more
+        // when the token is revoked.
+        let deadline = after(self.now, time.attempt);
         self.timers.set(deadline, Timer::Token(serial, epoch));
         if work == Work::Minting {
             self.note_token(serial, Event::Intent, None);

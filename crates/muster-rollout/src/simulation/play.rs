@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use muster_identity::TokenId;
 
 use super::{
-    Crash, Scene, Violation,
+    Crash, Scene, Violation, Weather,
     watch::{Checked, UnderWay, Watch, check_end},
     weather::{Fate, Nature},
     world::{Landing, World},
@@ -40,6 +40,8 @@ pub struct Report {
     pub tokens: u64,
     /// The most hosts that were at work at once.
     pub high_water: u32,
+    /// Whether the run was stuck first, and was taken back when everything had been mended.
+    pub mended: bool,
 }
 
 /// Something that will happen.
@@ -59,6 +61,8 @@ enum Happening {
     Interrupted,
     /// The Lease of the run is lost.
     LeaseLost,
+    /// Somebody deletes all tokens.
+    TokensDeleted,
 }
 
 type Queue = BinaryHeap<Reverse<(Timestamp, u64, usize)>>;
@@ -68,6 +72,7 @@ const INPUTS_PER_HOST: u64 = 4000;
 
 struct Play<'a> {
     scene: &'a Scene,
+    weather: Weather,
     chance: Chance,
     now: Timestamp,
     queue: Queue,
@@ -106,6 +111,7 @@ pub fn play(scene: &Scene) -> Result<Report, Violation> {
     let counts = rollout.counts();
     let mut play = Play {
         scene,
+        weather: scene.weather.clone(),
         chance,
         now,
         queue: Queue::new(),
@@ -137,6 +143,7 @@ pub fn play(scene: &Scene) -> Result<Report, Violation> {
             lives: 1,
             tokens: 0,
             high_water: 0,
+            mended: false,
         },
     };
     play.to_the_end().map_err(|what| Violation {
@@ -158,9 +165,12 @@ impl Play<'_> {
         if let Some(at) = self.scene.lease_lost {
             self.at(after(self.now, at), Happening::LeaseLost);
         }
+        if let Some(at) = self.scene.tokens_deleted {
+            self.at(after(self.now, at), Happening::TokensDeleted);
+        }
         self.drain()?;
         let most = INPUTS_PER_HOST * (self.scene.plan.hosts.len() as u64 + 10);
-        while !self.rollout.has_ended() || self.stopped || self.crashed.is_some() {
+        loop {
             if let Some(crash) = self.crashed.take() {
                 self.new_life(crash.then)?;
             } else if std::mem::take(&mut self.stopped) {
@@ -170,18 +180,42 @@ impl Play<'_> {
                     Resume::GoOn
                 };
                 self.new_life(how)?;
-            } else {
+            } else if !self.rollout.has_ended() {
                 self.step()?;
+            } else if self.can_be_mended() {
+                check_end(&self.scene.plan, &self.world, &self.report.verdict)?;
+                self.mend();
+                self.new_life(Resume::Undo)?;
+            } else {
+                break;
             }
             if self.report.inputs > most {
                 return Err("the run does not come to an end".into());
             }
+        }
+        if self.report.mended && self.report.verdict.ending != Ending::Undone {
+            return Err(format!("stuck for ever: {:?}", self.report.verdict));
         }
         // What is still under way in the world may land, and must change nothing that was promised.
         while let Some(happening) = self.take_next() {
             self.happen(happening)?;
         }
         check_end(&self.scene.plan, &self.world, &self.report.verdict)
+    }
+
+    fn can_be_mended(&self) -> bool {
+        self.scene.mend && !self.report.mended && self.report.verdict.ending == Ending::Stuck
+    }
+
+    /// Somebody sees to everything that was the matter.
+    fn mend(&mut self) {
+        self.report.mended = true;
+        self.weather = Weather::fair();
+        for host in &mut self.world.hosts {
+            host.nature = Nature::Good;
+            host.work = 0;
+            host.busy_until = self.now;
+        }
     }
 
     fn step(&mut self) -> Checked {
@@ -233,6 +267,7 @@ impl Play<'_> {
             Happening::Written(life, records) if life == self.life => return self.write(records),
             Happening::Interrupted => return self.tell(Input::Interrupt),
             Happening::LeaseLost => return self.tell(Input::LeaseLost { holder: None }),
+            Happening::TokensDeleted => self.world.tokens.clear(),
             Happening::Heard(..) | Happening::Written(..) => {}
         }
         Ok(())
@@ -254,7 +289,8 @@ impl Play<'_> {
     fn make_durable(&mut self, record: Record) {
         self.watch.on_durable(&record);
         self.report.records += 1;
-        let will_be_read = !self.scene.crashes.is_empty()
+        let will_be_read = self.scene.mend
+            || !self.scene.crashes.is_empty()
             || !self.scene.interrupts.is_empty()
             || self.scene.lease_lost.is_some();
         if will_be_read {
@@ -422,6 +458,9 @@ impl Play<'_> {
             attempt,
         };
         self.watch.on_deed(&self.scene.plan, host, deed)?;
+        if let Some(id) = &token {
+            self.check_age(id)?;
+        }
         let at = self.soon(usual(stage));
         if stage == Stage::Ready {
             return self.watch_node(host, attempt, at);
@@ -432,9 +471,10 @@ impl Play<'_> {
         }
         let state = &self.world.hosts[host.as_usize()];
         let (nature, far) = (state.nature, state.far);
-        let weather = &self.scene.weather;
-        let fate = weather.fate(&mut self.chance, (stage, nature), far, self.now);
-        let slow = self.scene.weather.is_slow(&mut self.chance);
+        let fate = self
+            .weather
+            .fate(&mut self.chance, (stage, nature), far, self.now);
+        let slow = self.weather.is_slow(&mut self.chance);
         let at = if slow {
             after(at, Duration::from_secs(20))
         } else {
@@ -446,6 +486,14 @@ impl Play<'_> {
         }
         self.befall(fate, at, host, deed);
         Ok(())
+    }
+
+    /// A token may be gone because somebody deleted it, never because it was too old.
+    fn check_age(&self, id: &TokenId) -> Checked {
+        match self.world.tokens.get(id) {
+            Some(expires) if *expires <= self.now => Err(format!("{id} has expired and is used")),
+            _ => Ok(()),
+        }
     }
 
     /// Why a deed does not even begin.
@@ -672,7 +720,7 @@ impl Play<'_> {
 
     /// Whether what is asked about a token is done, and heard of.
     fn token_fate(&mut self) -> Result<bool, StageFailure> {
-        match self.scene.weather.token_fate(&mut self.chance, self.now) {
+        match self.weather.token_fate(&mut self.chance, self.now) {
             Fate::Done => Ok(true),
             Fate::DoneUnheard | Fate::Hung(_) => Ok(false),
             Fate::Transient { .. } => Err(StageFailure::transient("unavailable", "not now")),

@@ -36,6 +36,10 @@ pub struct Scene {
     pub interrupts: Vec<Duration>,
     /// How much virtual time until the run's Lease is lost.
     pub lease_lost: Option<Duration>,
+    /// How much virtual time until somebody deletes all tokens.
+    pub tokens_deleted: Option<Duration>,
+    /// Whether a run that is stuck is taken back once more, after everything was mended.
+    pub mend: bool,
 }
 
 impl Scene {
@@ -57,6 +61,8 @@ impl Scene {
             crashes: Vec::new(),
             interrupts: Vec::new(),
             lease_lost: None,
+            tokens_deleted: None,
+            mend: false,
         }
     }
 
@@ -139,6 +145,10 @@ impl Scene {
     }
 
     fn add_trouble(&mut self, chance: &mut Chance) {
+        self.mend = true;
+        if chance.below(10) == 0 {
+            self.tokens_deleted = Some(Duration::from_millis(chance.below(300_000)));
+        }
         for _ in 0..chance.below(4) {
             let how = if chance.below(5) == 0 {
                 Resume::Undo

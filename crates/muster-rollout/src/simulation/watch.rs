@@ -307,3 +307,86 @@ pub(super) fn check_end(plan: &RolloutPlan, world: &World, verdict: &Verdict) ->
     let alive = world.tokens.keys().find(|id| !said(id));
     check(alive.is_none(), || format!("the token {alive:?} lives on"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{HostName, RunId, simulation::Scene};
+
+    const DEED: UnderWay = UnderWay {
+        stage: Stage::Join,
+        undo: false,
+        attempt: 1,
+    };
+
+    fn intent(host: u32) -> Record {
+        Record::Host {
+            host: HostIndex(host),
+            stage: Stage::Join,
+            event: StageEvent::Intent,
+            attempt: 1,
+            at: Timestamp::UNIX_EPOCH,
+            failure: None,
+            receipt: None,
+        }
+    }
+
+    fn begin(watch: &mut Watch, plan: &RolloutPlan, host: u32) -> Checked {
+        watch.on_durable(&intent(host));
+        watch.on_deed(plan, HostIndex(host), DEED)
+    }
+
+    fn told(sequence: u64, kind: EventKind) -> Event {
+        Event {
+            run: RunId("r".into()),
+            incarnation: 0,
+            sequence,
+            at: Timestamp::UNIX_EPOCH,
+            kind,
+        }
+    }
+
+    #[test]
+    fn it_sees_a_deed_without_its_durable_intent() {
+        let plan = Scene::fair(3, 1).plan;
+        let mut watch = Watch::new(&plan);
+        assert!(watch.on_deed(&plan, HostIndex(0), DEED).is_err());
+        let id = TokenId::parse("abcdef").unwrap();
+        assert!(watch.on_mint(&id).is_err());
+        assert!(watch.on_revoke(&id).is_err());
+    }
+
+    #[test]
+    fn it_sees_one_host_too_many_and_two_deeds_on_one_host() {
+        let plan = Scene::fair(4, 1).plan;
+        let mut watch = Watch::new(&plan);
+        for host in 0..3 {
+            assert_eq!(begin(&mut watch, &plan, host), Ok(()));
+        }
+        assert!(begin(&mut watch, &plan, 3).is_err());
+        let mut watch = Watch::new(&plan);
+        assert_eq!(begin(&mut watch, &plan, 0), Ok(()));
+        assert!(begin(&mut watch, &plan, 0).is_err());
+    }
+
+    #[test]
+    fn it_sees_a_start_without_end_and_an_end_without_start() {
+        let plan = Scene::fair(1, 1).plan;
+        let host = || HostName {
+            host: HostIndex(0),
+            name: "worker-0".into(),
+        };
+        let started = || EventKind::ClusterNodeJoinStarted { host: host() };
+        let completed = || EventKind::ClusterNodeJoinCompleted {
+            host: host(),
+            seconds: 1.0,
+        };
+        let mut watch = Watch::new(&plan);
+        assert!(watch.on_event(&told(0, completed())).is_err());
+        let mut watch = Watch::new(&plan);
+        assert_eq!(watch.on_event(&told(0, started())), Ok(()));
+        assert!(watch.on_event(&told(2, completed())).is_err(), "a gap");
+        assert_eq!(watch.on_event(&told(1, completed())), Ok(()));
+        assert!(watch.on_event(&told(2, completed())).is_err(), "twice");
+    }
+}
