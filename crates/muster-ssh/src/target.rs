@@ -22,6 +22,10 @@ pub struct SshTarget {
     pub identity_files: Vec<PathBuf>,
     /// Machines on the way, from here to there, as behind `ssh -J`: `[user@]host[:port]`, with commas; `none` for none.
     pub jump: Option<String>,
+    /// Files of private keys for the machines on the way, beside those of their own settings.
+    pub jump_identity_files: Vec<PathBuf>,
+    /// Further settings for the machines on the way. (`ssh -J` has none: there only their own settings count.)
+    pub jump_options: Vec<(String, String)>,
     /// Further settings (`-o`): keywords of ssh_config(5) and their values.
     pub options: Vec<(String, String)>,
     /// The password of the user, for machines that take no key. Only used when the machine asks for one.

@@ -58,10 +58,8 @@ pub(super) fn open(
         let mut through = None;
         let mut words = None;
         let wire = if let Some((last, before)) = settings.jumps.split_last() {
-            let jump = client
-                .jumps
-                .pass(&client, last, before, own.as_ref())
-                .await?;
+            let key = Key::new(last, before, &target);
+            let jump = client.jumps.pass(&client, key, own.as_ref()).await?;
             let wire = dial::through(&jump, &settings, limit).await?;
             through = Some(jump);
             wire

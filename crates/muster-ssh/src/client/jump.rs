@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 use futures::future::{BoxFuture, FutureExt, Shared, WeakShared};
@@ -42,11 +43,25 @@ impl Table {
     }
 }
 
-/// How the jump host is written, and the way to it.
+/// How the jump host is written, the way to it, and what is said of all on the way.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     jump: String,
     before: Vec<String>,
+    identity_files: Vec<PathBuf>,
+    options: Vec<(String, String)>,
+}
+
+impl Key {
+    /// The last machine on the way to a target.
+    pub(super) fn new(jump: &str, before: &[String], behind: &SshTarget) -> Self {
+        Self {
+            jump: jump.to_owned(),
+            before: before.to_vec(),
+            identity_files: behind.jump_identity_files.clone(),
+            options: behind.jump_options.clone(),
+        }
+    }
 }
 
 enum Slot {
@@ -60,19 +75,10 @@ impl Jumps {
     ///
     /// # Errors
     /// Why it cannot be passed. All who wait for it get the same answer; who comes later tries again.
-    pub(super) async fn pass(
-        &self,
-        client: &Arc<Inner>,
-        jump: &str,
-        before: &[String],
-        behind: Option<&Key>,
-    ) -> Opened {
-        let key = Key {
-            jump: jump.to_owned(),
-            before: before.to_vec(),
-        };
+    pub(super) async fn pass(&self, client: &Arc<Inner>, key: Key, behind: Option<&Key>) -> Opened {
+        let jump = key.jump.clone();
         let unusable = |detail: String| MachineError::SettingsUnusable {
-            host: jump.to_owned(),
+            host: jump.clone(),
             detail,
         };
         let opening = {
@@ -85,7 +91,7 @@ impl Jumps {
                 Some(Current::Open(connection)) => return Ok(connection),
                 Some(Current::Opening(opening)) => opening,
                 None => {
-                    let target = target(jump, before).map_err(unusable)?;
+                    let target = target(&key).map_err(unusable)?;
                     let opening =
                         connection::open(Arc::clone(client), target, Some(key.clone())).shared();
                     if let Some(weak) = opening.downgrade() {
@@ -110,7 +116,7 @@ impl Jumps {
         opened.map_err(|error| match error {
             inner @ MachineError::JumpFailed { .. } => inner,
             other => MachineError::JumpFailed {
-                jump: jump.to_owned(),
+                jump,
                 source: Arc::new(other),
             },
         })
@@ -147,7 +153,8 @@ impl Slot {
 }
 
 /// Reads `[user@]host[:port]` or `ssh://[user@]host[:port]`; the machines before it are its own way.
-fn target(jump: &str, before: &[String]) -> Result<SshTarget, String> {
+fn target(key: &Key) -> Result<SshTarget, String> {
+    let jump = key.jump.as_str();
     let text = jump
         .strip_prefix("ssh://")
         .unwrap_or(jump)
@@ -179,7 +186,11 @@ fn target(jump: &str, before: &[String]) -> Result<SshTarget, String> {
     Ok(SshTarget {
         user,
         port,
-        jump: (!before.is_empty()).then(|| before.join(",")),
+        jump: (!key.before.is_empty()).then(|| key.before.join(",")),
+        identity_files: key.identity_files.clone(),
+        options: key.options.clone(),
+        jump_identity_files: key.identity_files.clone(),
+        jump_options: key.options.clone(),
         ..SshTarget::new(host)
     })
 }
@@ -196,6 +207,8 @@ mod tests {
 
     #[test]
     fn jump_hosts_are_read_as_ssh_reads_them() {
+        let target =
+            |text: &str, before: &[String]| target(&Key::new(text, before, &SshTarget::default()));
         let read = |text: &str| {
             let target = target(text, &[]).unwrap();
             (target.user, target.host, target.port)

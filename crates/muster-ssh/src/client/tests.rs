@@ -496,6 +496,8 @@ async fn a_machine_that_hangs_in_the_middle_of_an_upload_is_noticed() {
     };
     let (error, ()) = tokio::join!(machine.upload(upload), freeze);
     assert_eq!(error.unwrap_err().id(), "ssh-connection-lost");
+    // Once the machine hears of it, too.
+    relay.cut();
     let gone = || {
         std::fs::read_dir(lab.folder.path())
             .unwrap()
