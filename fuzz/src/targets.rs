@@ -16,13 +16,14 @@ use muster_machinery::{
     quantity::Quantity,
     selector::{FieldSelector, LabelSelector},
 };
+use muster_rollout::{FleetConfiguration, Inventory, fleet_file::Ambient};
 use serde_json::Value;
 
 /// A target.
 pub type Target = fn(&[u8]);
 
 /// All targets by name; a corpus has the name of its target.
-pub const TARGETS: [(&str, Target); 15] = [
+pub const TARGETS: [(&str, Target); 17] = [
     ("request", request),
     ("label_selector", label_selector),
     ("field_selector", field_selector),
@@ -38,6 +39,8 @@ pub const TARGETS: [(&str, Target); 15] = [
     ("certificates", certificates),
     ("k0s_token", k0s_token),
     ("k3s_token", k3s_token),
+    ("fleet_file", fleet_file),
+    ("inventory", inventory),
 ];
 
 /// A method's letter, a path and a query.
@@ -280,4 +283,36 @@ fn two_values(bytes: &[u8]) -> Option<(Value, Value)> {
         serde_json::from_slice(first).ok()?,
         serde_json::from_slice(second).ok()?,
     ))
+}
+
+/// What reads becomes a fleet or is refused with a place and a cure.
+pub fn fleet_file(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        resolved(FleetConfiguration::parse(text));
+    }
+}
+
+/// The same for inventories of other tools, of all kinds.
+pub fn inventory(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let inventory = Inventory::parse(text);
+        resolved(inventory.map(|read| FleetConfiguration::default().with_inventory(read)));
+    }
+}
+
+fn resolved(read: Result<FleetConfiguration, muster_rollout::FileError>) {
+    let ambient = Ambient {
+        name: "fleet",
+        directory: "/etc",
+    };
+    match read.and_then(|configuration| configuration.resolve(&ambient)) {
+        Ok(fleet) => {
+            assert!(!fleet.hosts.is_empty());
+            assert_eq!(
+                fleet.policy.waves.iter().map(|size| *size as usize).sum::<usize>(),
+                fleet.hosts.len()
+            );
+        }
+        Err(error) => assert!(error.faults().iter().all(|fault| !fault.cure.is_empty())),
+    }
 }

@@ -24,6 +24,23 @@ const NEEDED: &[Needed] = &[
         program: "containerd",
         package: "containerd",
     },
+    // Fleets are joined over real SSH, with real sudo.
+    Needed {
+        program: "ssh",
+        package: "openssh-client",
+    },
+    Needed {
+        program: "sshd",
+        package: "openssh-server",
+    },
+    Needed {
+        program: "sudo",
+        package: "sudo",
+    },
+    Needed {
+        program: "setpriv",
+        package: "util-linux",
+    },
 ];
 
 /// Makes sure that every program the tests run is there.

@@ -11,6 +11,7 @@ mod journal;
 mod preflight;
 mod repair;
 mod reset;
+pub mod rollout;
 mod run;
 mod state_dir;
 #[cfg(any(test, feature = "testing"))]

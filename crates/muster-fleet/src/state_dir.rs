@@ -169,7 +169,7 @@ fn remember_made(dir: &Path, made: &mut Vec<PathBuf>) -> Result<(), JoinError> {
     }
 }
 
-fn hold(path: &Path) -> Result<File, JoinError> {
+pub(crate) fn hold(path: &Path) -> Result<File, JoinError> {
     for _ in 0..16 {
         let file = OpenOptions::new()
             .create(true)

@@ -86,16 +86,27 @@ pub fn client_from_kubeconfig(
     let resolved = kubeconfig
         .resolve()
         .map_err(ClientConfigError::Kubeconfig)?;
+    client_from_resolved(&resolved, base)
+}
+
+/// A client for one context of a kubeconfig; relative paths in it start at `base`.
+///
+/// # Errors
+/// [`ClientConfigError`].
+pub fn client_from_resolved(
+    resolved: &Resolved,
+    base: &Path,
+) -> Result<ApiClient, ClientConfigError> {
     let endpoint =
         Endpoint::parse(&resolved.cluster.server).map_err(|error| ClientConfigError::Server {
             server: resolved.cluster.server.clone(),
             error,
         })?;
-    let certificate = client_certificate(&resolved, base)?;
+    let certificate = client_certificate(resolved, base)?;
     let tls = if resolved.cluster.insecure_skip_tls_verify {
         unverified_config(certificate.as_ref())
     } else {
-        pinned_config(&authority(&resolved, base)?, certificate.as_ref())
+        pinned_config(&authority(resolved, base)?, certificate.as_ref())
     };
     let name = resolved
         .cluster
@@ -103,7 +114,7 @@ pub fn client_from_kubeconfig(
         .as_deref()
         .map(verified_name)
         .transpose()?;
-    let bearer = bearer(&resolved, base)?;
+    let bearer = bearer(resolved, base)?;
     Ok(ApiClient::with_tls(
         endpoint,
         tls.map_err(ClientConfigError::Tls)?,

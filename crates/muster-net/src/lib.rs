@@ -12,6 +12,7 @@ pub mod error;
 pub mod etcd;
 pub mod join;
 pub mod kubeconfig;
+pub mod post;
 pub mod proxy;
 mod public;
 pub mod request;
@@ -29,8 +30,9 @@ pub use join::{
     Discovered, Tell, bootstrap, discover, discover_as, discover_within, enrol, survey,
     worker_profile,
 };
-pub use kubeconfig::{ClientConfigError, client_from_file, client_from_kubeconfig};
+pub use kubeconfig::{ClientConfigError, client_from_file, client_from_kubeconfig, client_from_resolved};
 pub use public::SYSTEM_BUNDLES;
+pub use post::{PostError, PostTarget};
 pub use request::{ApiRequest, ApiResponse, Identity};
 pub use retry::RetryPolicy;
 pub use tls::{TlsError, provider};

@@ -71,6 +71,8 @@ async fn run(command: Command, printer: Printer) -> Result<(), Failure> {
         Command::Kubelet(kubelet) => commands::kubelet::run(kubelet).await,
         Command::Supervise(flags) => commands::kubelet::supervise(flags).await,
         Command::Join(join) => commands::join::run(*join, printer).await,
+        Command::Fleet(fleet) => commands::fleet::run(fleet, printer).await,
+        Command::Node(node) => commands::node::run(node, printer).await,
         Command::Preflight(preflight) => commands::preflight::run(preflight, printer).await,
         Command::Reset(reset) => commands::reset::run(reset, printer).await,
         Command::Playground(playground) => commands::playground::run(playground, printer).await,

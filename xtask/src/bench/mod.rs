@@ -3,6 +3,7 @@
 //! It knows the limits that the project owes (the table in ARCHITECTURE.md); tests never time.
 
 mod api;
+mod fleet;
 mod join;
 mod load;
 mod peer;
@@ -31,6 +32,8 @@ enum Kind {
     Join(join::Join),
     /// The API: reads, writes, watches, leases and long lists, beside a peer where there is one.
     Api(api::Api),
+    /// The coordinator of a fleet's run, simulated: invariants, memory, linearity.
+    Fleet(fleet::Fleet),
 }
 
 /// Runs the benchmark.
@@ -52,6 +55,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
             again()
         }
         Kind::Api(api) => api::run(api),
+        Kind::Fleet(fleet) => fleet::run(fleet),
     }
 }
 

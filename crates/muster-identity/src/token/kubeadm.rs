@@ -18,7 +18,10 @@ const USER_PREFIX: &str = "system:bootstrap:";
 const SIGNATURE_KEY_PREFIX: &str = "jws-kubeconfig-";
 
 /// The public half of a bootstrap token: six characters of `[a-z0-9]`. It may be shown.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(try_from = "String", into = "String")]
 pub struct TokenId(String);
 
 /// A bootstrap token: `[a-z0-9]{6}\.[a-z0-9]{16}`, id and secret (Kubernetes
@@ -83,6 +86,20 @@ impl TokenId {
     /// Key of the signature in the ConfigMap `cluster-info`: `jws-kubeconfig-ID`.
     pub fn signature_key(&self) -> String {
         format!("{SIGNATURE_KEY_PREFIX}{}", self.0)
+    }
+}
+
+impl TryFrom<String> for TokenId {
+    type Error = TokenError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text)
+    }
+}
+
+impl From<TokenId> for String {
+    fn from(id: TokenId) -> Self {
+        id.0
     }
 }
 

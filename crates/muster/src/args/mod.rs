@@ -4,9 +4,11 @@ pub(crate) mod audit;
 pub(crate) mod bench;
 pub(crate) mod control_plane;
 pub(crate) mod csr;
+pub(crate) mod fleet;
 pub(crate) mod join;
 pub(crate) mod kubeadm;
 pub(crate) mod kubelet;
+pub(crate) mod node;
 pub(crate) mod operator;
 pub(crate) mod playground;
 pub(crate) mod preflight;
@@ -46,10 +48,14 @@ pub(crate) enum Command {
     Server(server::Server),
     /// Join this machine to a cluster
     Join(Box<join::Join>),
+    /// One node: add it with its machine, list nodes, drain and remove one
+    Node(node::Node),
     /// Check this machine without changing it; --fix mends what is safe to mend
     Preflight(preflight::Preflight),
     /// Undo what a join did to this machine
     Reset(reset::Reset),
+    /// Join many machines as one run: all of them, or none half-joined
+    Fleet(fleet::Fleet),
     /// Run the built-in kubelet, for machines without one
     Kubelet(kubelet::Kubelet),
     /// Create, list and delete bootstrap tokens

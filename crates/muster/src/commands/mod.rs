@@ -3,10 +3,12 @@
 pub(crate) mod audit_settings;
 pub(crate) mod bench;
 pub(crate) mod csr;
+pub(crate) mod fleet;
 pub(crate) mod join;
 pub(crate) mod join_config;
 pub(crate) mod join_token;
 pub(crate) mod kubelet;
+pub(crate) mod node;
 pub(crate) mod operator;
 pub(crate) mod playground;
 pub(crate) mod preflight;

@@ -1,0 +1,5 @@
+//! Runs against machines and a cluster in memory, over a real journal.
+
+mod cuts;
+mod story;
+pub(crate) mod world;
