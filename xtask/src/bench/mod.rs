@@ -5,6 +5,7 @@
 mod api;
 mod join;
 mod load;
+mod operator;
 mod peer;
 mod process;
 mod report;
@@ -29,6 +30,8 @@ pub(crate) struct Bench {
 enum Kind {
     /// N simulated nodes join: joins/s, latencies, the server's memory and start-up time.
     Join(join::Join),
+    /// Join token requests: how long one takes, and a thousand at once.
+    Operator(operator::Operator),
     /// The API: reads, writes, watches, leases and long lists, beside a peer where there is one.
     Api(api::Api),
 }
@@ -44,6 +47,12 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
                 build("muster")?;
             }
             join::run(join)
+        }
+        Kind::Operator(operator) => {
+            if !operator.is_given_a_build() {
+                build("muster")?;
+            }
+            operator::run(operator)
         }
         // A driver without optimisation would measure itself.
         Kind::Api(_) if cfg!(debug_assertions) => {
