@@ -188,6 +188,26 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_rests_is_looked_at_again_after_the_same_time_each_time() {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let begin = tokio::time::Instant::now();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&log);
+        let worker = tokio::spawn(run(stream(receiver), 1, move |_: u32| {
+            let seen = Arc::clone(&seen);
+            async move {
+                seen.lock().push(begin.elapsed().as_secs());
+                Outcome::Later(Duration::from_secs(60))
+            }
+        }));
+        sender.send(("key", 1)).expect("the worker listens");
+        tokio::time::sleep(Duration::from_secs(200)).await;
+        assert_eq!(*log.lock(), vec![0, 60, 120, 180]);
+        drop(sender);
+        worker.await.expect("the worker ends with its stream");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_newer_item_replaces_the_one_that_waits() {
         let (sender, receiver) = mpsc::unbounded_channel();
         let log = Arc::new(Mutex::new(Vec::new()));

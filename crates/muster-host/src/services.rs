@@ -12,6 +12,14 @@ use crate::HostError;
 pub(crate) trait Services: Send + Sync + 'static {
     /// What is known of a unit.
     async fn state(&self, unit: &str) -> Result<UnitFact, HostError>;
+    /// What is known of several, in their order.
+    async fn states(&self, units: &[&str]) -> Result<Vec<UnitFact>, HostError> {
+        let mut facts = Vec::new();
+        for unit in units {
+            facts.push(self.state(unit).await?);
+        }
+        Ok(facts)
+    }
     /// How often it was started again by itself since somebody started it; 0 where nobody counts.
     async fn restarts(&self, unit: &str) -> Result<u32, HostError>;
     /// Both at once: whether it runs, and how often it was started again.

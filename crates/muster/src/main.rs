@@ -102,7 +102,8 @@ fn log_to_standard_error(verbose: u8, command: &Command) {
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(std::io::stderr);
-    let is_json = matches!(command, Command::Operator(operator) if operator.log_format == LogFormat::Json);
+    let is_json =
+        matches!(command, Command::Operator(operator) if operator.log_format == LogFormat::Json);
     if is_json {
         subscriber.json().flatten_event(true).init();
     } else {

@@ -6,6 +6,7 @@ mod api;
 mod fleet;
 mod join;
 mod load;
+mod operator;
 mod peer;
 mod process;
 mod report;
@@ -30,6 +31,8 @@ pub(crate) struct Bench {
 enum Kind {
     /// N simulated nodes join: joins/s, latencies, the server's memory and start-up time.
     Join(join::Join),
+    /// Join token requests: how long one takes, and a thousand at once.
+    Operator(operator::Operator),
     /// The API: reads, writes, watches, leases and long lists, beside a peer where there is one.
     Api(api::Api),
     /// The coordinator of a fleet's run, simulated: invariants, memory, linearity.
@@ -47,6 +50,12 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
                 build("muster")?;
             }
             join::run(join)
+        }
+        Kind::Operator(operator) => {
+            if !operator.is_given_a_build() {
+                build("muster")?;
+            }
+            operator::run(operator)
         }
         // A driver without optimisation would measure itself.
         Kind::Api(_) if cfg!(debug_assertions) => {

@@ -31,11 +31,16 @@ pub(super) struct Server {
 impl Server {
     /// Starts a fresh server, and says how long it took until it was ready.
     pub(super) fn start() -> Result<(Self, Duration)> {
+        Self::start_program(&binary())
+    }
+
+    /// The same with a binary of one's own.
+    pub(super) fn start_program(program: &Path) -> Result<(Self, Duration)> {
         let folder = std::env::temp_dir().join(format!("muster-bench-{}", std::process::id()));
         std::fs::create_dir_all(&folder)?;
         let ready = folder.join("ready");
         let begin = Instant::now();
-        let mut command = Command::new(binary());
+        let mut command = Command::new(program);
         command
             .args(["server", "--bind", "127.0.0.1:0", "--data-dir"])
             .arg(folder.join("data"))

@@ -4,13 +4,15 @@
 //! Secret is still there.
 
 use jiff::Timestamp;
-use muster_identity::{BootstrapToken, BootstrapTokenSecret, Secret, token::SECRET_NAMESPACE};
+use muster_identity::token::{K0S_NODE_TOKEN_GROUP, SECRET_NAMESPACE};
+use muster_identity::{BootstrapToken, BootstrapTokenSecret, Secret};
 use muster_machinery::meta;
 
 use super::Unauthenticated;
 use crate::request::{ObjectReader, UserInfo};
 
-/// The user of a bootstrap token: `system:bootstrap:ID` in `system:bootstrappers` and the token's groups.
+/// The user of a bootstrap token: `system:bootstrap:ID` in `system:bootstrappers` and the token's groups, or that of k0s'
+/// tokens where it names none.
 pub(super) fn bootstrap_user(
     token: &Secret<String>,
     reader: &dyn ObjectReader,
@@ -43,9 +45,12 @@ pub(super) fn bootstrap_user(
     if !secret.usages.authentication {
         return Err(refused("it may not be used for authentication"));
     }
-    let groups = secret
+    let mut groups = secret
         .authenticated_groups()
         .map_err(|_| refused("it gives a group that a token may not give"))?;
+    if secret.groups.is_empty() {
+        groups.push(K0S_NODE_TOKEN_GROUP.to_owned());
+    }
     Ok(UserInfo::new(
         shown.id().user_name(),
         groups.iter().map(String::as_str),

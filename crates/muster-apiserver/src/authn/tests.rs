@@ -249,6 +249,19 @@ fn a_bootstrap_token_is_its_id_in_its_groups() {
     );
 }
 
+#[test]
+fn a_token_that_names_no_group_is_one_of_k0s_and_no_other_is() {
+    let groups = |of: &[&str]| {
+        let of = of.iter().map(|group| (*group).to_owned()).collect();
+        let token = stored(|secret| secret.groups = of);
+        let user = authenticator([token], true).authenticate(&bearer(TOKEN), None, now());
+        user.expect("a user").groups
+    };
+    let of_k0s = "system:bootstrappers:k0s:default-node-token".to_owned();
+    assert!(groups(&[]).contains(&of_k0s));
+    assert!(!groups(&["system:bootstrappers:manual"]).contains(&of_k0s));
+}
+
 #[rstest]
 #[case::expired(stored(|secret| secret.expiration = Expiration::At(now())))]
 #[case::unreadable_end(stored(|secret| secret.expiration = Expiration::Unreadable("soon".into())))]

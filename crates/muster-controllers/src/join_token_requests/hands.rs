@@ -36,6 +36,11 @@ pub(crate) enum Trouble {
     /// The target cluster did not answer in time.
     #[error("the target cluster did not answer in time")]
     TargetSilent,
+    /// The API dropped what was to be on record: another definition of requests is served. Apply ours.
+    #[error(
+        "the API does not keep the record of tokens: apply the definition that `muster operator manifests` prints"
+    )]
+    Pruned,
     /// What would be written cannot be put into words.
     #[error("an object cannot be made")]
     Form(#[source] serde_json::Error),
@@ -103,7 +108,13 @@ pub(crate) async fn write_status(
     let object = api
         .patch_status(&request.place.name, &parameters, &Patch::Merge(&patch))
         .await?;
-    Ok(Request::read(&object))
+    let written = Request::read(&object);
+    // Without a record no token may be made.
+    if written.status.tokens.len() == status.tokens.len() {
+        Ok(written)
+    } else {
+        Err(Trouble::Pruned)
+    }
 }
 
 /// What stands in a target cluster under a token's id.

@@ -100,6 +100,8 @@ pub(crate) struct Targets {
     entries: Mutex<HashMap<Place, Entry>>,
     wants: Mutex<HashMap<Item, HashSet<Place>>>,
     standing: Mutex<HashMap<Place, HashSet<Standing>>>,
+    /// When it was last looked for clusters that nobody has to do with.
+    looked: Mutex<Instant>,
 }
 
 /// Lets all clusters go when it is dropped: their tasks hold on to what they work for.
@@ -136,6 +138,7 @@ impl Targets {
             entries: Mutex::default(),
             wants: Mutex::default(),
             standing: Mutex::default(),
+            looked: Mutex::new(Instant::now()),
         })
     }
 
@@ -166,7 +169,11 @@ impl Targets {
                 entry.idle = Some(Instant::now());
             }
         }
-        self.let_go(&mut entries);
+        let mut looked = self.looked.lock();
+        if looked.elapsed() > LINGER / 10 {
+            *looked = Instant::now();
+            self.let_go(&mut entries);
+        }
     }
 
     /// Ends what nobody has had to do with for a while. The next request often comes soon after the last one.

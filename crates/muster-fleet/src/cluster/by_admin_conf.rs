@@ -60,16 +60,13 @@ fn client(conf: &Kubeconfig) -> Result<ApiClient, Failure> {
 fn client_at(conf: &Kubeconfig, endpoint: Endpoint) -> Result<ApiClient, Failure> {
     let unusable = |error: &dyn std::error::Error| unusable(ADMIN_CONF, error);
     let resolved = conf.resolve().map_err(|error| unusable(&error))?;
-    let (ca, chain, key) = match (
+    let (Some(Material::Data(ca)), Some(Material::Data(chain)), Some(Material::Data(key))) = (
         resolved.cluster.certificate_authority,
         resolved.user.client_certificate,
         resolved.user.client_key,
-    ) {
-        (Some(Material::Data(ca)), Some(Material::Data(chain)), Some(Material::Data(key))) => {
-            (ca, chain, key)
-        }
+    ) else {
         // Its parts are elsewhere: it is taken as it is.
-        _ => return client(conf),
+        return client(conf);
     };
     let ca = CertificateBundle::from_pem(&ca).map_err(|error| unusable(&error))?;
     let identity = ClientCertificate {

@@ -47,8 +47,10 @@ pub(super) async fn look(
     let is_node = !plan.steps.is_empty();
     Ok(Found {
         plan,
+        // An etcd that kubeadm makes has the node's name.
         node_name: evidence
             .node_name()
+            .or_else(|| member.as_ref().map(|member| member.name.clone()))
             .or_else(|| is_node.then(|| facts.hostname.clone())),
         member,
     })

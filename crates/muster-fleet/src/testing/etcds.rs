@@ -199,7 +199,7 @@ fn started(member: &mut Member, pod: &Pod, host: &SimHost) -> bool {
             modified: 0,
             modified_nanos: 0,
         };
-        let entry = world.tree.entry(path).or_insert(Entry::File {
+        let entry = world.tree.entry(path).or_insert_with(|| Entry::File {
             content: own.clone(),
             attributes,
         });

@@ -217,15 +217,18 @@ async fn units<S: Services>(
     manager: ServiceManager,
     services: &S,
 ) -> Result<BTreeMap<String, UnitFact>, HostError> {
-    let mut units = BTreeMap::new();
-    if manager != ServiceManager::None {
-        let unit = paths::KUBELET_UNIT;
-        units.insert(unit.to_owned(), services.state(unit).await?);
-    }
-    if manager == ServiceManager::Systemd {
-        let unit = paths::MUSTER_KUBELET_UNIT;
-        units.insert(unit.to_owned(), services.state(unit).await?);
-    }
+    // One question for all: each is a process.
+    let names: &[&str] = match manager {
+        ServiceManager::None => &[],
+        ServiceManager::OpenRc => &[paths::KUBELET_UNIT],
+        ServiceManager::Systemd => &[paths::KUBELET_UNIT, paths::MUSTER_KUBELET_UNIT],
+    };
+    let states = services.states(names).await?;
+    let units = names
+        .iter()
+        .map(|name| (*name).to_owned())
+        .zip(states)
+        .collect();
     Ok(units)
 }
 

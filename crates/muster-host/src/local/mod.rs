@@ -196,6 +196,14 @@ impl Services for LocalServices {
         }
     }
 
+    async fn states(&self, units: &[&str]) -> Result<Vec<muster_plan::UnitFact>, HostError> {
+        match self {
+            Self::Systemd(systemd) => systemd.states(units).await,
+            Self::OpenRc(openrc) => openrc.states(units).await,
+            Self::None => Ok(vec![muster_plan::UnitFact::default(); units.len()]),
+        }
+    }
+
     async fn restarts(&self, unit: &str) -> Result<u32, HostError> {
         match self {
             Self::Systemd(systemd) => systemd.restarts(unit).await,

@@ -31,6 +31,18 @@ impl Services for Systemd {
         Ok(read_state(&run(&self.programs.systemctl, &args).await?))
     }
 
+    async fn states(&self, units: &[&str]) -> Result<Vec<UnitFact>, HostError> {
+        let mut args = vec![
+            "show",
+            "--property=LoadState,ActiveState,UnitFileState",
+            "--",
+        ];
+        args.extend(units);
+        let text = run(&self.programs.systemctl, &args).await?;
+        // One block for each, in the order in which they were named.
+        Ok(read_states(&text, units.len()))
+    }
+
     async fn restarts(&self, unit: &str) -> Result<u32, HostError> {
         let args = ["show", "--property=NRestarts", "--", unit];
         Ok(read_restarts(&run(&self.programs.systemctl, &args).await?))
@@ -124,6 +136,13 @@ fn read_state(text: &str) -> UnitFact {
     }
 }
 
+/// Blocks of lines, with an empty line between them.
+fn read_states(text: &str, units: usize) -> Vec<UnitFact> {
+    let mut facts: Vec<UnitFact> = text.split("\n\n").map(read_state).collect();
+    facts.resize(units, UnitFact::default());
+    facts
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +161,13 @@ mod tests {
         let state = read_state("LoadState=not-found\nActiveState=inactive\nUnitFileState=\n");
         assert_eq!(state, UnitFact::default());
         assert_eq!(read_state("nonsense"), UnitFact::default());
+        let two = "LoadState=loaded\nActiveState=inactive\nUnitFileState=enabled\n\nLoadState=not-found\nActiveState=inactive\nUnitFileState=\n";
+        let [first, second] = read_states(two, 2)[..] else {
+            panic!("two units");
+        };
+        assert!(first.exists && first.enabled && !first.active);
+        assert_eq!(second, UnitFact::default());
+        assert_eq!(read_states("", 1), [UnitFact::default()]);
         assert_eq!(read_restarts("NRestarts=4\n"), 4);
         assert_eq!(read_restarts("ActiveState=active\nNRestarts=2\n"), 2);
         assert_eq!(read_restarts(""), 0);

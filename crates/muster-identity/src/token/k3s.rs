@@ -12,7 +12,7 @@ use crate::secret::Secret;
 
 /// The group that K3s gives to its expiring tokens.
 pub const K3S_NODE_TOKEN_GROUP: &str = "system:bootstrappers:k3s:default-node-token";
-/// Largest token that is looked at, in bytes.
+/// Largest token that is looked at, in bytes of its long form.
 const MAX_TEXT: usize = 4096;
 const PREFIX: &str = "K10";
 const HASH_LEN: usize = 64;
@@ -70,6 +70,15 @@ impl K3sToken {
     /// # Errors
     /// [`K3sTokenError`]; unlike K3s, a hash that can never match is refused.
     pub fn parse(text: &[u8]) -> Result<Self, K3sTokenError> {
+        let token = Self::read(text)?;
+        // The long form counts, so that what can be read can be written and read again.
+        if token.to_text().expose().len() > MAX_TEXT {
+            return Err(K3sTokenError::NotText);
+        }
+        Ok(token)
+    }
+
+    fn read(text: &[u8]) -> Result<Self, K3sTokenError> {
         let text = text.trim_ascii();
         if text.len() > MAX_TEXT {
             return Err(K3sTokenError::NotText);

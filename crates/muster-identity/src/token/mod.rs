@@ -16,6 +16,7 @@ pub use kind::TokenKind;
 pub use kubeadm::{BootstrapToken, TokenError, TokenId};
 pub use role::{JoinRole, UnknownRole};
 pub use secret_object::{
-    BOOTSTRAP_GROUP, BootstrapTokenSecret, DEFAULT_NODE_TOKEN_GROUP, Expiration, SECRET_NAMESPACE,
-    SECRET_TYPE, TokenSecretError, TokenUsages, is_bootstrap_group,
+    BOOTSTRAP_GROUP, BootstrapTokenSecret, DEFAULT_NODE_TOKEN_GROUP, Expiration,
+    K0S_NODE_TOKEN_GROUP, SECRET_NAMESPACE, SECRET_TYPE, TokenSecretError, TokenUsages,
+    is_bootstrap_group,
 };

@@ -22,6 +22,9 @@ pub const SECRET_TYPE: &str = "bootstrap.kubernetes.io/token";
 pub const BOOTSTRAP_GROUP: &str = "system:bootstrappers";
 /// The extra group that kubeadm gives its tokens.
 pub const DEFAULT_NODE_TOKEN_GROUP: &str = "system:bootstrappers:kubeadm:default-node-token";
+/// The group that the embedded server gives to who comes with a token that names no extra group, as those of k0s do:
+/// k0s lets in everyone in [`BOOTSTRAP_GROUP`], which would let in the bearers of all other tokens as well.
+pub const K0S_NODE_TOKEN_GROUP: &str = "system:bootstrappers:k0s:default-node-token";
 
 const GROUP_PREFIX: &str = "system:bootstrappers:";
 const TOKEN_ID: &str = "token-id";

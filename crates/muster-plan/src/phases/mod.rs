@@ -103,6 +103,25 @@ impl Steps {
 }
 
 impl Steps {
+    /// The directories that a control-plane node's preparation writes into belong to it, so that it can be carried out
+    /// alone.
+    fn prepare_directories(&mut self) {
+        let first = ["claim-etcd-data", "make-kubernetes-dir", "make-pki-dir"];
+        let is_dir = |step: &PlannedStep| first.contains(&step.id.as_str());
+        let (dirs, mut others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.0).into_iter().partition(is_dir);
+        let at = others
+            .iter()
+            .position(|step| step.id == "prepare-control-plane")
+            .map_or(0, |at| at + 1);
+        let dirs = dirs.into_iter().map(|dir| PlannedStep {
+            phase: Phase::ControlPlanePrepare,
+            ..dir
+        });
+        others.splice(at..at, dirs);
+        self.0 = others;
+    }
+
     /// Brings the steps into the order in which they are carried out: each time the first that stands on nothing
     /// undone. Steps that stand on each other in a circle stay at the end; the definition refuses them.
     fn sort_by_travel(&mut self) {
@@ -130,6 +149,7 @@ pub(crate) fn join(ingredients: &Ingredients<'_>) -> Result<Vec<PlannedStep>, Pl
     kubelet_start::enable(ingredients, &mut steps);
     if let Some(plane) = &ingredients.plane {
         control_plane::adapt_workers(&mut steps);
+        steps.prepare_directories();
         plane.raise(ingredients, &mut steps)?;
         steps.sort_by_travel();
     }

@@ -220,8 +220,15 @@ fn clocks_that_differ_and_clones_are_told_by_a_join_too() {
         ..plain()
     };
     let plan = plan(&facts, &request(), &told).unwrap();
-    let ids: Vec<&str> = plan.findings.iter().map(|found| found.id.as_str()).collect();
-    assert!(ids.contains(&"ClockSkew") && !ids.contains(&"NodeName"), "{ids:?}");
+    let ids: Vec<&str> = plan
+        .findings
+        .iter()
+        .map(|found| found.id.as_str())
+        .collect();
+    assert!(
+        ids.contains(&"ClockSkew") && !ids.contains(&"NodeName"),
+        "{ids:?}"
+    );
     let clones = ids.iter().filter(|id| **id == "MachineId").count();
     assert_eq!(clones, 1);
     assert!(!plan.fatal().any(|found| found.id == "ClockSkew"));

@@ -779,6 +779,40 @@ fn the_next_operator_takes_over_when_the_leader_stops() {
 }
 
 #[test]
+fn without_a_place_for_the_record_no_token_is_made() {
+    let server = TestServer::start();
+    let manifests = stdout_of(muster(&[
+        "operator",
+        "manifests",
+        "--crd-only",
+        "-o",
+        "json",
+    ]));
+    let mut list: Value = serde_json::from_str(&manifests).unwrap();
+    for version in list["items"][0]["spec"]["versions"].as_array_mut().unwrap() {
+        let status = &mut version["schema"]["openAPIV3Schema"]["properties"]["status"];
+        status["properties"]
+            .as_object_mut()
+            .unwrap()
+            .remove("tokens");
+    }
+    apply(&server, &list.to_string());
+    refer(&server, &server);
+    let operator = TestOperator::start(&server);
+    apply(&server, &request("my-token", json!({})));
+    wait_for("the log to say what to do", || {
+        let log = fs::read_to_string(&operator.log).unwrap();
+        if log.contains("does not keep the record") {
+            Ok(())
+        } else {
+            Err(log)
+        }
+    });
+    assert!(tokens_in(&server).is_empty());
+    server.kubectl_ok(&["delete", "jtr", "my-token", "--timeout=30s"]);
+}
+
+#[test]
 fn the_manifests_are_those_of_the_code() {
     let printed = stdout_of(muster(&["operator", "manifests"]));
     let kept = include_str!("../../../../deploy/operator.yaml");

@@ -315,9 +315,6 @@ fn the_nodes_address_is_the_given_one_or_that_of_the_route() {
 #[test]
 fn a_request_that_nobody_approves_in_time_says_how_to_approve_it() {
     let server = TestServer::start();
-    // As k0s has it, every bearer of a token is approved; here nobody is to be.
-    let approves = "node-autoapprove-bootstrap";
-    server.kubectl_ok(&["delete", "clusterrolebinding", approves]);
     let group = "system:bootstrappers:manual";
     server.kubectl_ok(&[
         "create",

@@ -4,6 +4,7 @@
 mod crashes;
 mod failures;
 mod queue;
+mod unjournalled;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;

@@ -406,11 +406,13 @@ async fn a_machine_that_another_tool_has_joined_since_is_left_to_that_tool() {
         world
             .tree
             .retain(|path, _| !path.starts_with("/var/lib/kubelet/pki/kubelet-client"));
+        // Nor does anything prove a node of kubeadm.
+        world.tree.remove("/var/lib/kubelet/kubeadm-flags.env");
     });
     scene.host.put_file(current, 0o600, b"another's");
     let error = scene.reset().await.unwrap_err();
     let remedy = error.remedy().unwrap();
-    assert!(remedy.contains(current), "{remedy}");
+    assert!(remedy.contains("/etc/kubernetes/kubelet.conf"), "{remedy}");
     let tree = scene.machine().tree;
     assert!(tree.contains_key("/etc/kubernetes/kubelet.conf"));
     assert!(tree.contains_key(current));

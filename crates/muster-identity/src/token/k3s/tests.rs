@@ -76,6 +76,24 @@ fn broken_ones_are_told_apart(#[case] text: &str, #[case] error: K3sTokenError) 
 }
 
 #[test]
+fn a_short_token_that_would_be_too_long_in_its_long_form_is_too_long() {
+    for prefix in ["", "K10a:", "K10::a:"] {
+        for length in 4080..4100 {
+            let text = format!("{prefix}{}", "x".repeat(length - prefix.len()));
+            if let Ok(token) = K3sToken::parse(text.as_bytes()) {
+                let again = K3sToken::parse(token.to_text().expose().as_bytes());
+                assert_eq!(again, Ok(token), "{prefix:?} {length}");
+            }
+        }
+        let much = format!("{prefix}{}", "x".repeat(4100));
+        assert_eq!(
+            K3sToken::parse(much.as_bytes()),
+            Err(K3sTokenError::NotText)
+        );
+    }
+}
+
+#[test]
 fn one_certificate_is_hashed_as_the_text_of_its_file() {
     assert_eq!(k3s_ca_hash(CA.as_bytes()).unwrap(), CA_SUM);
     let other_text = format!("{CA}\n");

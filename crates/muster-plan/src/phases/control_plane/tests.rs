@@ -301,3 +301,30 @@ fn what_etcd_runs_with_goes_only_after_its_member() {
         assert!(turn.after.iter().any(|after| after == id), "{id}");
     }
 }
+
+#[test]
+fn what_prepares_a_control_plane_comes_before_all_else() {
+    let plan = planned(CONFIGURATION, with_key());
+    let prepares = |step: &crate::PlannedStep| step.phase == crate::Phase::ControlPlanePrepare;
+    let others = plan.steps.iter().skip_while(|step| prepares(step));
+    assert_eq!(others.filter(|step| prepares(step)).count(), 0);
+    // And within it, what is shared, what is its own, and the kubeconfigs.
+    let part = |step: &crate::PlannedStep| {
+        [
+            crate::Part::SharedCertificates,
+            crate::Part::OwnCertificates,
+            crate::Part::Kubeconfigs,
+        ]
+        .iter()
+        .position(|part| part.holds(&step.id, step.phase))
+    };
+    let last = |wanted: usize| {
+        let steps = plan.steps.iter();
+        let mut found = steps
+            .enumerate()
+            .filter(|(_, step)| part(step) == Some(wanted));
+        found.next_back().map(|(at, _)| at)
+    };
+    assert!(last(1) < last(2), "{:?}", plan.steps);
+    assert_eq!(plan.steps[0].id, "prepare-control-plane");
+}

@@ -61,7 +61,9 @@ async fn operate(flags: Operator, printer: Printer) -> Result<(), Failure> {
     let address = listener.local_addr().map_err(cannot_listen)?;
     printer.note(format!("health and metrics at http://{address}"));
     if printer.output() == Output::Json {
-        printer.json(&json!({"type": "operator-started", "address": address, "identity": settings.identity}));
+        printer.json(
+            &json!({"type": "operator-started", "address": address, "identity": settings.identity}),
+        );
     }
     let operator = requests::Operator::new(cluster.client, settings);
     let health = tokio::spawn(health::serve(listener, Arc::clone(&operator)));
