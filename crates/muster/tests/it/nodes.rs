@@ -128,17 +128,12 @@ fn a_node_is_added_listed_and_removed_and_nothing_of_it_is_left() {
     assert!(place.remove("w-1", &[]).status.success());
 }
 
-fn pod(name: &str, node: &str, owned: bool) -> Value {
-    let owner = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": "0-1", "controller": true}]);
+/// A pod of nobody's.
+fn pod(name: &str, node: &str) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {
-            "name": name,
-            "namespace": "default",
-            "labels": {"app": "web"},
-            "ownerReferences": if owned { owner } else { json!([]) },
-        },
+        "metadata": {"name": name, "namespace": "default", "labels": {"app": "web"}},
         "spec": {
             "nodeName": node,
             "terminationGracePeriodSeconds": 0,
@@ -158,7 +153,12 @@ fn what_keeps_a_node_from_being_drained_is_named_and_the_node_stays_usable() {
         "metadata": {"name": "web", "namespace": "default"},
         "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "web"}}},
     }));
-    place.apply(&pod("alone", "w-1", false));
+    place.apply(&pod("alone", "w-1"));
+    // A budget counts for pods that run.
+    let running = json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}});
+    let patch = ["patch", "pod", "alone", "--subresource", "status", "--type", "merge", "-p"];
+    let running = running.to_string();
+    place.server.kubectl_ok(&patch.into_iter().chain([running.as_str()]).collect::<Vec<_>>());
 
     let refused = place.remove("w-1", &[]);
     assert_eq!(refused.status.code(), Some(1));
