@@ -546,10 +546,7 @@ impl Play<'_> {
             return Ok(());
         }
         let far = state.far;
-        let fate = self
-            .scene
-            .weather
-            .undo_fate(&mut self.chance, far, self.now);
+        let fate = self.weather.undo_fate(&mut self.chance, far, self.now);
         self.befall(fate, at, host, deed);
         Ok(())
     }
