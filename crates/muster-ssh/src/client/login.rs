@@ -63,7 +63,7 @@ pub(super) async fn log_in(
         accepted: login
             .methods
             .iter()
-            .map(|kind| String::from(kind))
+            .map(String::from)
             .collect(),
     })
 }

@@ -281,7 +281,6 @@ impl FleetBed {
         ok(Command::new("ip").args(["link", "set", &link, "down"]));
     }
 
-
     /// The program, small enough to be copied many times, and put where the machines look for it when `placed`.
     pub(crate) fn program(&self, placed: bool) -> PathBuf {
         let program = self.path("muster");
