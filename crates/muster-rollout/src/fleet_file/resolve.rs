@@ -286,25 +286,17 @@ impl Resolution<'_> {
             self.completion
                 .settings(settings, members, entry.position, &field, self.faults);
         let Some(shared) = shared else { return };
-        let (addresses, node_ips) = match (
-            self.zipped(
-                super::complete::address_of(settings),
-                &names,
-                &field,
-                super::complete::address_field(settings),
-            ),
-            self.zipped(
-                settings
-                    .join
-                    .as_ref()
-                    .and_then(|join| join.0.node_ip.as_ref()),
-                &names,
-                &field,
-                "join.nodeIP",
-            ),
-        ) {
-            (Ok(addresses), Ok(node_ips)) => (addresses, node_ips),
-            _ => return,
+        let address = super::complete::address_of(settings);
+        let address_field = super::complete::address_field(settings);
+        let node_ip = settings
+            .join
+            .as_ref()
+            .and_then(|join| join.0.node_ip.as_ref());
+        let (Ok(addresses), Ok(node_ips)) = (
+            self.zipped(address, &names, &field, address_field),
+            self.zipped(node_ip, &names, &field, "join.nodeIP"),
+        ) else {
+            return;
         };
         for number in 0..names.count() {
             let Some(name) = self.host_name(&entry.value.name, &names.nth(number), &field) else {

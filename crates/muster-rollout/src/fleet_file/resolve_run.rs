@@ -21,7 +21,7 @@ impl Resolution<'_> {
         let position = written
             .on_failure
             .map(|choice| choice.position)
-            .or(written.keep_at_least.map(|amount| amount.position))
+            .or_else(|| written.keep_at_least.map(|amount| amount.position))
             .unwrap_or_default();
         let keep = match (choice, amount) {
             (Some(OnFailure::KeepAtLeast) | None, Some(amount)) => {

@@ -6,7 +6,8 @@ use super::host::{JumpHost, Kubelet, Role, Runtime, Sudo, Taint};
 use super::run::CertificateKey;
 use super::words::{MethodName, Positive};
 pub use super::written_run::{
-    ConcurrencyEntry, K8s, K8sKubeadm, PolicyEntry, ProbePod, ReadinessEntry, TimeoutsEntry, TokenEntry,
+    ConcurrencyEntry, K8s, K8sKubeadm, PolicyEntry, ProbePod, ReadinessEntry, TimeoutsEntry,
+    TokenEntry,
 };
 use crate::document::At;
 use serde::Deserialize;
