@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -404,6 +405,53 @@ fn what_is_wrong_with_each_machine_is_told_and_holds_up_nobody() {
         ["host-0", "host-2"].map(str::to_owned).into()
     );
     assert_eq!(trial.tokens(), Vec::<String>::new());
+}
+
+#[test]
+fn machines_without_the_program_get_it_and_lose_it_again_when_they_are_taken_back() {
+    // More of them for measuring.
+    let machines = std::env::var("MUSTER_TEST_MACHINES").map_or(2, |text| text.parse().unwrap());
+    let trial = Trial::of(machines);
+    trial.write(false, "", |_| "");
+    let begin = Instant::now();
+    let output = trial.fleet("join");
+    assert!(output.status.success(), "{}", text_of(&output));
+    eprintln!(
+        "two machines got the program and joined in {:?}",
+        begin.elapsed()
+    );
+    trial.assert_all_joined("after the join");
+    let program = |host: usize| {
+        let folder = trial.bed.hosts[host].path("opt/muster/bin");
+        fs::read_dir(folder).map_or(0, Iterator::count)
+    };
+    assert!(program(0) > 0 && program(1) > 0);
+    reset_all(&trial);
+    assert_eq!((program(0), program(1)), (0, 0));
+}
+
+#[test]
+fn an_interrupted_run_takes_back_what_it_began() {
+    let trial = Trial::of(3);
+    trial.write(true, "", |_| "");
+    let mut join = trial
+        .command("join")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(join.stdout.take().unwrap()).lines();
+    let begun = lines
+        .by_ref()
+        .map(Result::unwrap)
+        .find(|line| line.contains("\"join\""));
+    assert!(begun.is_some(), "no join began");
+    let pid = join.id().to_string();
+    let signal = Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    assert!(signal.success());
+    let rest: Vec<String> = lines.map(Result::unwrap).collect();
+    let status = join.wait().unwrap();
+    assert_eq!(status.code(), Some(70), "{rest:#?}");
+    trial.assert_nothing_is_left("after the interruption");
 }
 
 /// Starts a join and kills it right after the journal has been written to for the `count`th time. Whether it was killed;
