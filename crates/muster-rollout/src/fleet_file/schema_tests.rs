@@ -330,7 +330,9 @@ fn what_the_code_refuses_for_its_shape_does_not_fit_the_schema_either() {
 
 /// The fleet files of the pages, as they stand there.
 fn examples() -> Vec<String> {
-    let blocks = [PAGE, README].into_iter().flat_map(|page| page.split("```yaml\n").skip(1));
+    let blocks = [PAGE, README]
+        .into_iter()
+        .flat_map(|page| page.split("```yaml\n").skip(1));
     let blocks = blocks.map(|rest| rest.split("```").next().unwrap_or_default().to_owned());
     blocks
         .filter(|block| block.contains("kind: FleetConfiguration"))
