@@ -250,7 +250,10 @@ mod tests {
             name: "x",
             directory: "",
         };
-        let fleet = FleetConfiguration::parse(text).unwrap().resolve(&ambient).unwrap();
+        let fleet = FleetConfiguration::parse(text)
+            .unwrap()
+            .resolve(&ambient)
+            .unwrap();
         let secrets: Secrets = Arc::new(|_| Err("none".to_owned()));
         let reach = Reach::new(Duration::from_secs(1), false, secrets);
         let mut debugs = Vec::new();
