@@ -176,11 +176,8 @@ impl Play<'_> {
             if let Some(crash) = self.crashed.take() {
                 self.new_life(crash.then)?;
             } else if std::mem::take(&mut self.stopped) {
-                let how = if self.chance.below(3) == 0 {
-                    Resume::Undo
-                } else {
-                    Resume::GoOn
-                };
+                let undo = self.chance.below(3) == 0;
+                let how = if undo { Resume::Undo } else { Resume::GoOn };
                 self.new_life(how)?;
             } else if !self.rollout.has_ended() {
                 self.step()?;
@@ -305,6 +302,8 @@ impl Play<'_> {
     }
 
     fn new_life(&mut self, how: Resume) -> Checked {
+        // Whoever mended everything to have it taken back does not change their mind.
+        let how = if self.report.mended { Resume::Undo } else { how };
         // Long enough that requests which were in the air have landed.
         let pause = Duration::from_secs(3 + self.chance.below(60));
         let until = after(self.now, pause);
