@@ -303,7 +303,11 @@ impl Play<'_> {
 
     fn new_life(&mut self, how: Resume) -> Checked {
         // Whoever mended everything to have it taken back does not change their mind.
-        let how = if self.report.mended { Resume::Undo } else { how };
+        let how = if self.report.mended {
+            Resume::Undo
+        } else {
+            how
+        };
         // Long enough that requests which were in the air have landed.
         let pause = Duration::from_secs(3 + self.chance.below(60));
         let until = after(self.now, pause);
