@@ -13,7 +13,7 @@ use muster_identity::Secret;
 use muster_net::{ApiError, StatusError, WatchEvent};
 use muster_ssh::{Command, Machine, OutputLine, Stream};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::{Api, Events};
 
@@ -259,17 +259,24 @@ impl Api for Kubectl {
         tokio::spawn(async move {
             let mut errors = String::new();
             // A reader that lags loses its place and lists again, as with an API server.
+            let lagging = Notify::new();
             let mut take = |line: OutputLine| match line.stream {
-                Stream::Stdout => match event(&line.text) {
-                    Some(event) => drop(send.try_send(event)),
-                    None => {}
-                },
+                Stream::Stdout => {
+                    let event = event(&line.text);
+                    if event.is_some_and(|event| send.try_send(event).is_err()) {
+                        lagging.notify_one();
+                    }
+                }
                 Stream::Stderr => errors = line.text,
             };
             let watching = machine.run(Command::new(argv).as_root(), &mut take);
             let ended = tokio::select! {
                 ended = watching => ended,
                 () = send.closed() => return,
+                () = lagging.notified() => {
+                    let _ = send.send(Err(refused(410, "Expired", "the watch was not read in time".to_owned()))).await;
+                    return;
+                }
             };
             let error = match ended {
                 Ok(exit) if exit.success() => return,

@@ -103,10 +103,7 @@ impl Spans {
                     attribute(
                         &mut span,
                         "muster.ending",
-                        &json!(verdict.ending)
-                            .as_str()
-                            .unwrap_or_default()
-                            .to_owned(),
+                        json!(verdict.ending).as_str().unwrap_or_default(),
                     );
                     self.ended.push(span);
                 }
