@@ -17,13 +17,14 @@ use muster_machinery::{
     selector::{FieldSelector, LabelSelector},
 };
 use muster_rollout::{FleetConfiguration, Inventory, fleet_file::Ambient};
+use muster_ssh::known_hosts::{KnownHosts, Verdict, search_name};
 use serde_json::Value;
 
 /// A target.
 pub type Target = fn(&[u8]);
 
 /// All targets by name; a corpus has the name of its target.
-pub const TARGETS: [(&str, Target); 17] = [
+pub const TARGETS: [(&str, Target); 18] = [
     ("request", request),
     ("label_selector", label_selector),
     ("field_selector", field_selector),
@@ -41,6 +42,7 @@ pub const TARGETS: [(&str, Target); 17] = [
     ("k3s_token", k3s_token),
     ("fleet_file", fleet_file),
     ("inventory", inventory),
+    ("known_hosts", known_hosts),
 ];
 
 /// A method's letter, a path and a query.
@@ -315,4 +317,21 @@ fn resolved(read: Result<FleetConfiguration, muster_rollout::FileError>) {
         }
         Err(error) => assert!(error.faults().iter().all(|fault| !fault.cure.is_empty())),
     }
+}
+
+/// A name in the first line, a known_hosts file in the others. A revocation beats everything, whatever else is there.
+pub fn known_hosts(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let (name, file) = text.split_once('\n').unwrap_or((&text, ""));
+    let name = search_name(name, 22);
+    let mut known = KnownHosts::default();
+    known.read(std::path::Path::new("/known_hosts"), file);
+    known.read_revoked(std::path::Path::new("/revoked"), file);
+    for key in [bytes, b"\0\0\0\x0bssh-ed25519"] {
+        let verdict = known.judge(&name, key);
+        let revoked = known.revocation(&name, key).is_some();
+        assert_eq!(matches!(verdict, Verdict::Revoked(_)), revoked);
+        assert!(!known.is_authority(&name, key) || known.has_authority(&name));
+    }
+    let _ = known.algorithms(&name);
 }

@@ -52,9 +52,9 @@ fn many(seeds: u64, first: u64) -> ExitCode {
                 inputs += report.inputs;
                 lives += u64::from(report.lives);
                 virtual_seconds += report.virtual_time.as_secs_f64();
-                *endings
-                    .entry(format!("{:?}", report.verdict.ending))
-                    .or_default() += 1;
+                let mended = if report.mended { ", once stuck" } else { "" };
+                let ending = format!("{:?}{mended}", report.verdict.ending).to_lowercase();
+                *endings.entry(ending).or_default() += 1;
             }
         }
     }

@@ -108,7 +108,7 @@ impl Policy {
         let Some(sizes) = self.waves.as_ref().map(|waves| &waves.sizes) else {
             return all.max(1);
         };
-        let size = sizes.get(number).or(sizes.last());
+        let size = sizes.get(number).or_else(|| sizes.last());
         size.map_or(all, |share| share.of(all)).max(1)
     }
 

@@ -18,7 +18,6 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use crate::carrier::Carrier;
-use crate::settings::unread_settings;
 use crate::{
     Command, Exit, Machine, MachineError, OnLine, SshOptions, SshTarget, Upload, Uploaded,
     dialogue, upload,
@@ -69,18 +68,6 @@ impl SshClient {
         let connection = connection::open(Arc::clone(&self.inner), target.clone(), None).await?;
         let carrier = SshCarrier::new(target.label().to_owned(), connection, target.sudo.clone());
         Ok(SshMachine { carrier })
-    }
-
-    /// Whether settings of this user are left unread because no `ssh` is installed that could read them.
-    pub fn leaves_settings_unread(&self) -> bool {
-        let options = &self.inner.options;
-        let program = std::process::Command::new(&options.ssh_program)
-            .arg("-V")
-            .stdin(std::process::Stdio::null())
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .status();
-        program.is_err() && unread_settings(options)
     }
 }
 

@@ -10,7 +10,7 @@ mod text;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub(crate) use resolve::{resolve, unread_settings};
+pub(crate) use resolve::resolve;
 
 /// Everything that we do as OpenSSH is set to do it.
 #[derive(Debug, Clone)]

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 use muster_identity::Secret;
 use tokio::io::AsyncReadExt;
+use tokio::time::Instant;
 
 use crate::carrier::{Carrier, Event, Input, Session};
-use crate::dialogue::{Talk, nonce};
+use crate::dialogue::{AFTER_THE_END, Talk, next_until, nonce};
 use crate::script::{self, CANNOT_WRITE, DAMAGED};
 use crate::{Exit, MachineError, OutputLine, Stream, Uploaded};
 
@@ -223,23 +224,31 @@ impl UploadHeard {
             mut events,
         } = session;
         heard.flush(&mut |line| self.take(line));
-        let mut sending = None;
-        let mut input = Some(&mut input);
+        let mut asked = false;
+        let mut sent = false;
+        let (ask, wait) = tokio::sync::oneshot::channel();
+        let mut ask = Some(ask);
+        let mut sending = Box::pin(async {
+            // Nothing is read before it is asked for.
+            if wait.await.is_ok() {
+                payload.send(input.as_mut()).await?;
+            }
+            Ok::<_, MachineError>(())
+        });
         loop {
             if self.wanted.is_some()
-                && let Some(door) = input.take()
+                && let Some(ask) = ask.take()
             {
-                sending = Some(Box::pin(payload.send(door.as_mut())));
+                asked = true;
+                let _ = ask.send(());
             }
-            let until = end
-                .as_ref()
-                .map(|_| tokio::time::Instant::now() + crate::dialogue::AFTER_THE_END);
+            let until = end.as_ref().map(|_| Instant::now() + AFTER_THE_END);
             let next = tokio::select! {
-                next = crate::dialogue::next_until(events.as_mut(), until) => next?,
-                sent = async { sending.as_mut().expect("guarded below").await }, if sending.is_some() => {
-                    sending = None;
+                next = next_until(events.as_mut(), until) => next?,
+                result = &mut sending, if asked && !sent => {
+                    sent = true;
                     // A file that cannot be read here is our failure; a door that closed is told by the script's end.
-                    match sent {
+                    match result {
                         Err(error @ MachineError::LocalFailed { .. }) => return Err(error),
                         _ => continue,
                     }

@@ -26,6 +26,20 @@ pub mod exit_code {
     pub const NO_RUN: u8 = 98;
 }
 
+/// How fleet commands end, with their exit codes, in the order of the reference page.
+pub const ENDS: [(&str, u8); 10] = [
+    ("fleet-undone", exit_code::UNDONE),
+    ("fleet-partly-joined", exit_code::PARTLY_JOINED),
+    ("fleet-stuck", exit_code::STUCK),
+    ("fleet-stopped", exit_code::STOPPED),
+    ("fleet-locked", exit_code::LOCKED),
+    ("fleet-unfinished", exit_code::UNFINISHED),
+    ("fleet-access-unusable", exit_code::ACCESS),
+    ("fleet-plan-stale", exit_code::PLAN_STALE),
+    ("fleet-no-run", exit_code::NO_RUN),
+    ("fleet-interrupted", crate::exit_code::INTERRUPTED),
+];
+
 /// Why a run could not begin or be taken up. Nothing was done on any host.
 #[derive(Debug, thiserror::Error)]
 pub enum RolloutError {
@@ -118,5 +132,71 @@ fn exit_code_of_failure(id: &str) -> u8 {
         (Some(kind), _) => kind.exit_code(),
         (_, Some(kind)) => kind.exit_code(),
         _ => exit_code::ACCESS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rollout::fault;
+
+    const PAGE: &str = include_str!("../../../../docs/reference/errors.md");
+
+    /// Ids and exit codes between two markers of the page.
+    fn rows(section: &str) -> Vec<(String, u8)> {
+        let begin = PAGE.find(&format!("<!-- {section}:begin")).unwrap();
+        let end = PAGE.find(&format!("<!-- {section}:end")).unwrap();
+        let rows = PAGE[begin..end]
+            .lines()
+            .filter(|line| line.starts_with("| `"));
+        rows.map(|line| {
+            let mut cells = line.trim_matches('|').split('|').map(str::trim);
+            let id = cells.next().unwrap().trim_matches('`').to_owned();
+            (id, cells.next().unwrap().parse().unwrap())
+        })
+        .collect()
+    }
+
+    #[test]
+    fn every_end_of_a_fleet_command_stands_on_the_page_with_its_code() {
+        let expected: Vec<(String, u8)> = ENDS
+            .iter()
+            .map(|(id, code)| ((*id).to_owned(), *code))
+            .collect();
+        assert_eq!(rows("fleet"), expected);
+    }
+
+    #[test]
+    fn every_failure_of_a_host_stands_on_the_page() {
+        let ours = fault::ids::ALL
+            .iter()
+            .chain(&muster_rollout::failure_ids::ALL);
+        for id in ours {
+            let row = format!("| `{id}` |");
+            assert!(PAGE.contains(&row), "{id} has no row");
+        }
+        for (id, _) in rows("fleet-hosts") {
+            let known = fault::ids::ALL.contains(&id.as_str());
+            assert!(
+                known || muster_rollout::failure_ids::ALL.contains(&id.as_str()),
+                "nothing is called {id}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_stands_in_the_way_has_an_id_a_code_and_a_cure() {
+        let errors = [
+            RolloutError::NoRun,
+            RolloutError::Locked { holder: "x".into() },
+            RolloutError::Unfinished { run: "r".into() },
+            RolloutError::Access(StageFailure::terminal(fault::ids::ACCESS, "m").with_cure("c")),
+        ];
+        for error in errors {
+            assert!(ENDS.contains(&(error.id(), error.exit_code())), "{error:?}");
+            assert!(error.cure().is_some());
+        }
+        assert_eq!(exit_code_of_failure("ssh-refused"), 102);
+        assert_eq!(exit_code_of_failure("unauthorized"), 40);
     }
 }

@@ -43,6 +43,24 @@ pub(crate) mod ids {
     pub(crate) const NODE_NOT_READY: &str = "node-not-ready";
     pub(crate) const PROVIDER_FAILED: &str = "fleet-provider-failed";
     pub(crate) const ACCESS: &str = "fleet-access-unusable";
+
+    /// All of them.
+    #[cfg(test)]
+    pub(crate) const ALL: [&str; 13] = [
+        API_REFUSED,
+        API_UNREACHABLE,
+        JOIN_FAILED,
+        RESET_FAILED,
+        HOOK_FAILED,
+        HOST_LOCKED,
+        JOINED_ELSEWHERE,
+        WRONG_BINARY,
+        VERSION_SKEW,
+        TOKEN_NOT_MINTED,
+        NODE_NOT_READY,
+        PROVIDER_FAILED,
+        ACCESS,
+    ];
 }
 
 /// What an API error means; `what` completes "cannot …".

@@ -33,7 +33,7 @@ mod worker;
 pub use access::Kubeconfiged;
 pub use bus::{Lapse, Sink};
 pub use driver::Stop;
-pub use error::{RolloutError, exit_code};
+pub use error::{ENDS, RolloutError, exit_code};
 pub use facts::{Facts, HostFacts, SavedPlan, look};
 pub use machines::{Machines, Made, NoProvisioner, Provisioner, Tell};
 pub use method::{Deed, deeds};

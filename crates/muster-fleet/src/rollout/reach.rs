@@ -13,7 +13,8 @@ use muster_identity::Secret;
 use muster_rollout::StageFailure;
 use muster_rollout::fleet_file::{Connection, HostSpec, JumpHost, SecretSource, SshSettings, Sudo};
 use muster_ssh::{
-    LocalMachine, Machine, NamespaceMachine, NamespaceOf, SshClient, SshOptions, SshTarget,
+    Command, Exit, LocalMachine, Machine, MachineError, NamespaceMachine, NamespaceOf, OnLine,
+    SshClient, SshOptions, SshTarget, Upload, Uploaded,
 };
 use parking_lot::Mutex;
 
@@ -133,9 +134,54 @@ pub(crate) fn home(path: &str) -> String {
     }
 }
 
+/// A machine whose login is all there is: what should be root's is done by the login, root or not.
+#[derive(Debug)]
+struct AsLogin(Arc<dyn Machine>);
+
+#[async_trait]
+impl Machine for AsLogin {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    async fn run(&self, command: Command, on_line: OnLine<'_>) -> Result<Exit, MachineError> {
+        let command = Command {
+            as_root: false,
+            ..command
+        };
+        self.0.run(command, on_line).await
+    }
+
+    async fn upload(&self, upload: Upload) -> Result<Uploaded, MachineError> {
+        let upload = Upload {
+            as_root: false,
+            ..upload
+        };
+        self.0.upload(upload).await
+    }
+
+    async fn close(&self) {
+        self.0.close().await;
+    }
+}
+
 #[async_trait]
 impl Machines for Reach {
     async fn open(
+        &self,
+        host: &HostSpec,
+        address: Option<&str>,
+    ) -> Result<Arc<dyn Machine>, StageFailure> {
+        let machine = self.reached(host, address).await?;
+        Ok(match host.settings.sudo {
+            Sudo::Never => Arc::new(AsLogin(machine)),
+            _ => machine,
+        })
+    }
+}
+
+impl Reach {
+    async fn reached(
         &self,
         host: &HostSpec,
         address: Option<&str>,
@@ -155,5 +201,66 @@ impl Machines for Reach {
             }
             Connection::Ssh(ssh) => self.ssh(host, ssh, address).await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use muster_rollout::FleetConfiguration;
+    use muster_rollout::fleet_file::Ambient;
+
+    /// Puts down what it is told, and does nothing.
+    #[derive(Debug, Default)]
+    struct Paper(Mutex<Vec<bool>>);
+
+    #[async_trait]
+    impl Machine for Paper {
+        fn name(&self) -> &str {
+            "paper"
+        }
+
+        async fn run(&self, command: Command, _: OnLine<'_>) -> Result<Exit, MachineError> {
+            self.0.lock().push(command.as_root);
+            Ok(Exit::Code(0))
+        }
+
+        async fn upload(&self, upload: Upload) -> Result<Uploaded, MachineError> {
+            self.0.lock().push(upload.as_root);
+            Ok(Uploaded::Created)
+        }
+
+        async fn close(&self) {}
+    }
+
+    #[tokio::test]
+    async fn without_sudo_nothing_is_asked_to_become_root() {
+        let paper = Arc::new(Paper::default());
+        let machine = AsLogin(Arc::<Paper>::clone(&paper));
+        let command = Command::new(["true"]).as_root();
+        assert!(machine.output(command).await.unwrap().exit.success());
+        assert_eq!(*paper.0.lock(), [false]);
+    }
+
+    #[tokio::test]
+    async fn a_host_says_whether_sudo_is_used() {
+        let text = "apiVersion: muster.dev/v1alpha1\nkind: FleetConfiguration\n\
+                    hosts: [{name: a, local: true, sudo: none}, {name: b, namespace: b}]\n";
+        let ambient = Ambient {
+            name: "x",
+            directory: "",
+        };
+        let fleet = FleetConfiguration::parse(text)
+            .unwrap()
+            .resolve(&ambient)
+            .unwrap();
+        let secrets: Secrets = Arc::new(|_| Err("none".to_owned()));
+        let reach = Reach::new(Duration::from_secs(1), false, secrets);
+        let mut debugs = Vec::new();
+        for host in &fleet.hosts {
+            debugs.push(format!("{:?}", reach.open(host, None).await.unwrap()));
+        }
+        assert!(debugs[0].starts_with("AsLogin"), "{}", debugs[0]);
+        assert!(!debugs[1].starts_with("AsLogin"), "{}", debugs[1]);
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use muster_identity::BootstrapToken;
@@ -13,6 +14,7 @@ use muster_rollout::{
     Ending, GivenToken, HostIndex, Input, Pressure, Record, Resume, Rollout, RunId, Verdict,
 };
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 
 use super::access::{self, Access, Kubeconfiged, Measured};
 use super::bus::{Bus, Lapse, Sink};
@@ -247,26 +249,41 @@ struct Before {
     notes: Vec<String>,
 }
 
+/// An API server that is away or crowded for a moment does not end a run before it begins.
+async fn take_patiently(leases: &Leases, lease: &str) -> Result<Taken, LeaseError> {
+    const TRIES: u32 = 6;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match leases.take(lease).await {
+            Err(LeaseError::Api { source, .. })
+                if tries < TRIES && fault::of_api("", &source).transient =>
+            {
+                let pause = Duration::from_millis(200) * tries;
+                sleep(source.retry_after().unwrap_or_default().max(pause)).await;
+            }
+            taken => return taken,
+        }
+    }
+}
+
 async fn prepare(access: Access, about: &About) -> Result<Before, RolloutError> {
     let holder = format!("fleet {} run {}", about.fleet, about.plan.run);
     let leases = Leases::new(Arc::clone(&access.api), holder);
-    let mut notes = Vec::new();
-    match leases.take(&fleet_lease(&about.fleet)).await {
-        Ok(Taken::Free) => {}
+    let notes = match take_patiently(&leases, &fleet_lease(&about.fleet)).await {
+        Ok(Taken::Free) => Vec::new(),
         Ok(Taken::Adopted { from, renewed }) => {
             let since = renewed.map_or_else(|| "never".to_owned(), |at| at.to_string());
-            notes.push(format!(
+            vec![format!(
                 "the Lease of {from} had expired (renewed {since}) and was taken over"
-            ));
+            )]
         }
         Err(LeaseError::Held { holder, .. }) => return Err(RolloutError::Locked { holder }),
         Err(LeaseError::Api { source, .. }) => {
-            return Err(RolloutError::Access(fault::of_api(
-                "take the fleet's Lease",
-                &source,
-            )));
+            let failure = fault::of_api("take the fleet's Lease", &source);
+            return Err(RolloutError::Access(failure));
         }
-    }
+    };
     Ok(Before {
         access,
         leases,

@@ -149,7 +149,12 @@ impl Worker {
             Stage::Ready => Ok(()),
         };
         self.let_go_of_broken(task.index, result.as_ref().err());
-        result
+        // What was only brought there is not waited for as long as a join that must be taken back.
+        let given_up = task.stage == Stage::Prepare && task.attempt >= MOST_ATTEMPTS;
+        result.map_err(|failure| StageFailure {
+            transient: failure.transient && !given_up,
+            ..failure
+        })
     }
 
     /// After a failure that may lie with the connection, the next attempt opens another one.

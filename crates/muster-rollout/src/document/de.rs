@@ -26,8 +26,8 @@ pub(crate) fn read_as<'de, T: Deserialize<'de>>(node: &'de Node) -> Result<T, Fa
 /// How one came to a value.
 enum Path<'p> {
     Whole,
-    Field(&'p Path<'p>, &'p str),
-    Item(&'p Path<'p>, usize),
+    Field(&'p Self, &'p str),
+    Item(&'p Self, usize),
 }
 
 impl Path<'_> {

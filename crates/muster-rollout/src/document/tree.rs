@@ -192,7 +192,8 @@ impl<'de> Visitor<'de> for ContentVisitor {
     }
 
     fn visit_u128<E>(self, value: u128) -> Result<Content, E> {
-        Ok(i128::try_from(value).map_or(Content::Text(value.to_string()), Content::Integer))
+        Ok(i128::try_from(value)
+            .map_or_else(|_| Content::Text(value.to_string()), Content::Integer))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Content, E> {

@@ -10,9 +10,11 @@ mod host;
 mod merge;
 mod read;
 mod resolve;
+mod resolve_run;
 mod run;
 mod words;
 pub mod written;
+mod written_run;
 
 #[cfg(test)]
 mod schema_tests;

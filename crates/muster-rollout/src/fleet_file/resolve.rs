@@ -6,21 +6,12 @@
 use super::cluster::{ClusterAccess, MintOn};
 use super::complete::{Ambient, Completion};
 use super::fleet::{Fleet, Group, HostSpec};
-use super::run::{
-    CertificateKey, Concurrency, Keep, Limit, Policy, Readiness, Timeouts, TokenLife,
-};
-use super::words::{Amount, Cap, OnFailure, Span};
+use super::run::{CertificateKey, Readiness};
 use super::written::{FleetConfiguration, HostEntry, MintOnEntry, Settings};
 use crate::document::{At, Faults, FileError, Position, listed, nearest};
 use crate::range::{MAX_HOSTS, Pattern};
 use muster_identity::{CaPin, Endpoint, NodeName};
 use std::collections::HashMap;
-use std::time::Duration;
-
-/// How many hosts at once if nothing is said.
-const LIMIT: u32 = 3;
-/// How many are undone at once if nothing is said.
-const UNDO_LIMIT: u32 = 10;
 
 impl FleetConfiguration {
     /// What follows from it.
@@ -66,10 +57,10 @@ impl FleetConfiguration {
     }
 }
 
-struct Resolution<'a> {
-    file: &'a FleetConfiguration,
+pub(super) struct Resolution<'a> {
+    pub(super) file: &'a FleetConfiguration,
     completion: Completion<'a>,
-    faults: &'a mut Faults,
+    pub(super) faults: &'a mut Faults,
     hosts: Vec<HostSpec>,
     names: HashMap<NodeName, Position>,
     /// Which host is at which place: address, port, way and root directory.
@@ -295,25 +286,17 @@ impl Resolution<'_> {
             self.completion
                 .settings(settings, members, entry.position, &field, self.faults);
         let Some(shared) = shared else { return };
-        let (addresses, node_ips) = match (
-            self.zipped(
-                super::complete::address_of(settings),
-                &names,
-                &field,
-                super::complete::address_field(settings),
-            ),
-            self.zipped(
-                settings
-                    .join
-                    .as_ref()
-                    .and_then(|join| join.0.node_ip.as_ref()),
-                &names,
-                &field,
-                "join.nodeIP",
-            ),
-        ) {
-            (Ok(addresses), Ok(node_ips)) => (addresses, node_ips),
-            _ => return,
+        let address = super::complete::address_of(settings);
+        let address_field = super::complete::address_field(settings);
+        let node_ip = settings
+            .join
+            .as_ref()
+            .and_then(|join| join.0.node_ip.as_ref());
+        let (Ok(addresses), Ok(node_ips)) = (
+            self.zipped(address, &names, &field, address_field),
+            self.zipped(node_ip, &names, &field, "join.nodeIP"),
+        ) else {
+            return;
         };
         for number in 0..names.count() {
             let Some(name) = self.host_name(&entry.value.name, &names.nth(number), &field) else {
@@ -420,154 +403,5 @@ impl Resolution<'_> {
         }
         self.hosts.push(host);
         true
-    }
-
-    fn policy(&mut self, count: u32) -> Policy {
-        let written = &self.file.policy;
-        let amount = written.keep_at_least.map(|amount| amount.value);
-        let choice = written.on_failure.map(|choice| choice.value);
-        let position = written
-            .on_failure
-            .map(|choice| choice.position)
-            .or(written.keep_at_least.map(|amount| amount.position))
-            .unwrap_or_default();
-        let keep = match (choice, amount) {
-            (Some(OnFailure::KeepAtLeast) | None, Some(amount)) => {
-                if matches!(amount, Amount::Count(least) if least > count) {
-                    self.faults.push(
-                        position,
-                        "policy.keepAtLeast",
-                        format!("it can never be met: there are {count} hosts"),
-                        "write a smaller number, or a share such as 80%",
-                    );
-                }
-                Keep::AtLeast(amount.of(count))
-            }
-            (Some(OnFailure::KeepAtLeast), None) => {
-                self.faults.push(
-                    position,
-                    "policy.onFailure",
-                    "nothing says how many are enough",
-                    "add keepAtLeast: 80%",
-                );
-                Keep::AllOrNothing
-            }
-            (Some(OnFailure::KeepSuccesses | OnFailure::AllOrNothing), Some(_)) => {
-                self.faults.push(
-                    position,
-                    "policy.onFailure",
-                    "it contradicts keepAtLeast",
-                    "take one of them out",
-                );
-                Keep::AllOrNothing
-            }
-            (Some(OnFailure::KeepSuccesses), None) => Keep::Successes,
-            (Some(OnFailure::AllOrNothing) | None, None) => Keep::AllOrNothing,
-        };
-        Policy {
-            keep,
-            max_failures: written.max_failures.map(|amount| amount.of(count).max(1)),
-            waves: self.waves(count),
-            wave_failures: written.wave_failures.unwrap_or_default(),
-        }
-    }
-
-    fn waves(&mut self, count: u32) -> Vec<u32> {
-        let written = &self.file.policy;
-        let waves = written.waves.as_ref().map(|waves| waves.value.as_slice());
-        if waves.is_some_and(<[Amount]>::is_empty) {
-            let position = written.waves.as_ref().map(|waves| waves.position);
-            self.faults.push(
-                position.unwrap_or_default(),
-                "policy.waves",
-                "there is no wave in it",
-                "write sizes such as [10%, 50%], or take it out",
-            );
-        }
-        let mut sizes = written
-            .canary
-            .into_iter()
-            .chain(waves.unwrap_or_default().iter().copied());
-        let last = waves.and_then(<[Amount]>::last).copied();
-        let mut left = count;
-        let mut waves = Vec::new();
-        while left > 0 {
-            let next = sizes.next().or(last).map_or(left, |size| size.of(count));
-            let size = next.clamp(1, left);
-            waves.push(size);
-            left -= size;
-        }
-        waves
-    }
-
-    fn concurrency(&mut self, count: u32) -> Concurrency {
-        let written = &self.file.concurrency;
-        let (ours, theirs) = (written.limit, self.file.k8s.kubeadm.join_parallelism);
-        if let (Some(ours), Some(theirs)) = (ours, theirs)
-            && ours != theirs
-        {
-            self.faults.push(
-                theirs.position,
-                "k8s.kubeadm.join_parallelism",
-                "it says another number than concurrency.limit, and means the same",
-                "take one of them out",
-            );
-        }
-        let limit = match ours.or(theirs).map(|cap| cap.value) {
-            Some(Cap::Auto) => Limit::Auto,
-            Some(Cap::Count(cap)) => Limit::Fixed(cap.min(count).max(1)),
-            None => Limit::Fixed(LIMIT.min(count).max(1)),
-        };
-        Concurrency {
-            limit,
-            undo: written.undo.map_or(UNDO_LIMIT, |cap| cap.0),
-            per_jump_host: written.per_jump_host.map(|cap| cap.0),
-        }
-    }
-
-    fn timeouts(&mut self) -> Timeouts {
-        let written = &self.file.timeouts;
-        let run = written.run.map(|span| span.0);
-        Timeouts {
-            connect: self.span(written.connect, "timeouts.connect", 30),
-            stage: self.span(written.stage, "timeouts.stage", 600),
-            run: run.filter(|span| !span.is_zero()),
-            ready: self.span(written.ready, "timeouts.ready", 300),
-            undo: self.span(written.undo, "timeouts.undo", 300),
-        }
-    }
-
-    fn token(&mut self) -> TokenLife {
-        let written = &self.file.token;
-        let ttl = self.span(written.ttl, "token.ttl", 3600);
-        let margin = match written.margin {
-            Some(margin) => margin.value.0,
-            None => Duration::from_secs(300).min(ttl / 4),
-        };
-        if margin >= ttl {
-            let position = written.margin.or(written.ttl).map(|span| span.position);
-            self.faults.push(
-                position.unwrap_or_default(),
-                "token.margin",
-                "a token would be too old as soon as it is minted",
-                "write a margin that is shorter than the ttl",
-            );
-        }
-        TokenLife { ttl, margin }
-    }
-
-    fn span(&mut self, written: Option<At<Span>>, field: &str, default: u64) -> Duration {
-        let Some(span) = written else {
-            return Duration::from_secs(default);
-        };
-        if span.value.0.is_zero() {
-            self.faults.push(
-                span.position,
-                field,
-                "nothing can be done in no time",
-                "write a span such as 30s or 5m",
-            );
-        }
-        span.value.0
     }
 }

@@ -14,6 +14,7 @@ use std::fmt;
 
 const SCHEMA: &str = include_str!("../../../../docs/reference/fleet-schema.json");
 const PAGE: &str = include_str!("../../../../docs/reference/fleet.md");
+const README: &str = include_str!("../../../../README.md");
 
 /// Asks a type for its fields instead of filling them.
 struct Probe;
@@ -327,9 +328,11 @@ fn what_the_code_refuses_for_its_shape_does_not_fit_the_schema_either() {
     }
 }
 
-/// The fleet files of the page, as they stand there.
+/// The fleet files of the pages, as they stand there.
 fn examples() -> Vec<String> {
-    let blocks = PAGE.split("```yaml\n").skip(1);
+    let blocks = [PAGE, README]
+        .into_iter()
+        .flat_map(|page| page.split("```yaml\n").skip(1));
     let blocks = blocks.map(|rest| rest.split("```").next().unwrap_or_default().to_owned());
     blocks
         .filter(|block| block.contains("kind: FleetConfiguration"))
@@ -337,9 +340,9 @@ fn examples() -> Vec<String> {
 }
 
 #[test]
-fn the_examples_of_the_page_fit_the_schema_and_mean_something() {
+fn the_examples_of_the_pages_fit_the_schema_and_mean_something() {
     let examples = examples();
-    assert!(examples.len() >= 3, "{}", examples.len());
+    assert!(examples.len() >= 4, "{}", examples.len());
     for example in examples {
         assert_eq!(verdicts(&example), (Ok(()), Ok(())), "{example}");
         let ambient = super::Ambient {

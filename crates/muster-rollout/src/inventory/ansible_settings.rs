@@ -185,14 +185,14 @@ impl Reading {
                 "-J" | "-o" => words.next().unwrap_or_default(),
                 attached => attached
                     .strip_prefix("-J")
-                    .or(attached.strip_prefix("-o"))
+                    .or_else(|| attached.strip_prefix("-o"))
                     .unwrap_or_default(),
             };
             let way = match word.starts_with("-J") {
                 true => Some(said),
                 false => said
                     .strip_prefix("ProxyJump=")
-                    .or(said.strip_prefix("proxyjump=")),
+                    .or_else(|| said.strip_prefix("proxyjump=")),
             };
             match way {
                 Some(way) => hops = Some(way),

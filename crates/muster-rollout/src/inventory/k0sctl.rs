@@ -242,7 +242,7 @@ impl Reading {
         while let Some(hop) = next {
             hops.push(Jump(JumpHost {
                 address: self.filled_in(&hop.address, field)?,
-                user: hop.user.clone().or(Some("root".to_owned())),
+                user: hop.user.clone().or_else(|| Some("root".to_owned())),
                 port: hop.port.map(|port| port.0),
                 identity_files: hop.key_path.iter().cloned().collect(),
             }));
@@ -255,7 +255,7 @@ impl Reading {
             ssh: Some(Ssh {
                 address: Some(At::nowhere(address.clone())),
                 // What k0sctl does if nothing is said.
-                user: login.user.clone().or(Some("root".to_owned())),
+                user: login.user.clone().or_else(|| Some("root".to_owned())),
                 port: login.port,
                 identity_file: login.key_path.clone().map(|path| OneOrMore(vec![path])),
                 jump: (!hops.is_empty()).then_some(hops),

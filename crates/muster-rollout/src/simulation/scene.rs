@@ -15,7 +15,7 @@ use crate::{
 pub struct Crash {
     /// After so many durable records, in the middle of a write if that falls there.
     pub at_record: Option<u64>,
-    /// After so many effects of its first life.
+    /// After so many effects of its life.
     pub at_effect: Option<u64>,
     /// How the run is taken up again.
     pub then: Resume,

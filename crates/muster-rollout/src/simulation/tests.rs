@@ -102,6 +102,33 @@ fn a_run_killed_at_any_record_and_undone_leaves_nothing() {
 }
 
 #[test]
+fn a_run_cut_off_between_any_two_effects_ends_joined_or_clean() {
+    let mut scene = Scene::fair(10, 4);
+    let effects = ends(&scene).effects;
+    for at in 1..=effects {
+        for (then, ending) in [
+            (Resume::GoOn, Ending::Joined),
+            (Resume::Undo, Ending::Undone),
+        ] {
+            scene.crashes = vec![Crash {
+                at_record: None,
+                at_effect: Some(at),
+                then,
+            }];
+            let report = ends(&scene);
+            // Before the first record there is nothing to take back: the run begins anew.
+            let anew = report.verdict.ending == Ending::Joined && at < 5;
+            assert!(
+                report.verdict.ending == ending || anew,
+                "effect {at}: {:?}",
+                report.verdict
+            );
+            assert_eq!(report.lives, 2);
+        }
+    }
+}
+
+#[test]
 fn a_large_fleet_in_bad_weather_keeps_what_joined() {
     let scene = Scene::large(2000, 5);
     assert_eq!(scene.plan.policy.keep, Keep::Successes);

@@ -60,11 +60,7 @@ pub(super) async fn log_in(
         host: target.label().to_owned(),
         user: settings.user.clone(),
         tried: login.tried,
-        accepted: login
-            .methods
-            .iter()
-            .map(|kind| String::from(kind))
-            .collect(),
+        accepted: login.methods.iter().map(String::from).collect(),
     })
 }
 

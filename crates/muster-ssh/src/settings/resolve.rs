@@ -36,7 +36,12 @@ pub(crate) async fn resolve(
         let _place = few.acquire().await;
         match ask(target, options).await {
             Ok(text) => Words::parse(&text.map_err(unusable)?),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => plain(target),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if unread_settings(options) {
+                    tracing::warn!("ssh is not installed, so its settings are not read");
+                }
+                plain(target)
+            }
             Err(error) => {
                 let program = options.ssh_program.display();
                 return Err(MachineError::local(format!("start {program}"), error));
@@ -185,7 +190,7 @@ fn local_host() -> String {
 }
 
 /// Whether a file of settings is left unread because the program that reads it is missing.
-pub(crate) fn unread_settings(options: &SshOptions) -> bool {
+fn unread_settings(options: &SshOptions) -> bool {
     let Some(home) = std::env::home_dir() else {
         return false;
     };

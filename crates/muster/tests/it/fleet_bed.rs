@@ -13,6 +13,8 @@ use super::harness::{MUSTER, TestServer, wait_for};
 
 /// What names of our links and namespaces begin with.
 const PREFIX: &str = "mfb";
+/// What names of our folders begin with.
+const FOLDER: &str = "muster-bed-";
 /// The folders of a machine that are its own.
 const OWN: &[&str] = &[
     "run", "var/lib", "var/log", "home", "root", "opt", "etc", "tmp",
@@ -91,7 +93,7 @@ impl FleetBed {
         remove_abandoned();
         let id = std::process::id();
         let folder = tempfile::Builder::new()
-            .prefix("muster-bed-")
+            .prefix(&format!("{FOLDER}{id}-"))
             .tempdir()
             .unwrap();
         let octet = free_octet();
@@ -281,7 +283,6 @@ impl FleetBed {
         ok(Command::new("ip").args(["link", "set", &link, "down"]));
     }
 
-
     /// The program, small enough to be copied many times, and put where the machines look for it when `placed`.
     pub(crate) fn program(&self, placed: bool) -> PathBuf {
         let program = self.path("muster");
@@ -413,14 +414,22 @@ fn remove_of(id: u32) {
 
 /// Removes what tests left behind that were killed.
 fn remove_abandoned() {
+    let is_gone = |owner: &u32| !Path::new(&format!("/proc/{owner}")).exists();
+    let owner = |rest: &str| rest.split('-').next()?.parse::<u32>().ok();
     let listed = Command::new("ip").args(["netns", "list"]).output().unwrap();
     for line in String::from_utf8_lossy(&listed.stdout).lines() {
-        let owner = line
+        let rest = line
             .strip_prefix(PREFIX)
             .and_then(|rest| rest.strip_prefix('-'));
-        let owner = owner.and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
-        if let Some(owner) = owner.filter(|owner| !Path::new(&format!("/proc/{owner}")).exists()) {
+        if let Some(owner) = rest.and_then(owner).filter(is_gone) {
             remove_of(owner);
+        }
+    }
+    for entry in fs::read_dir(std::env::temp_dir()).unwrap().flatten() {
+        let name = entry.file_name();
+        let rest = name.to_str().and_then(|name| name.strip_prefix(FOLDER));
+        if rest.and_then(owner).as_ref().is_some_and(is_gone) {
+            let _ = fs::remove_dir_all(entry.path());
         }
     }
 }

@@ -39,7 +39,14 @@ impl Place {
     /// Adds a simulated node that lives below a folder of its own, on this machine.
     fn add(&self, name: &str) -> Output {
         let root = self.path(name);
-        let added = self.node(&["add", name, "--local", "--root", root.to_str().unwrap(), "--hollow"]);
+        let added = self.node(&[
+            "add",
+            name,
+            "--local",
+            "--root",
+            root.to_str().unwrap(),
+            "--hollow",
+        ]);
         assert!(added.status.success(), "{}", text_of(&added));
         added
     }
@@ -56,14 +63,19 @@ impl Place {
 
     fn apply(&self, object: &Value) {
         let path = self.write("object.json", &object.to_string());
-        self.server.kubectl_ok(&["create", "-f", path.to_str().unwrap()]);
+        self.server
+            .kubectl_ok(&["create", "-f", path.to_str().unwrap()]);
     }
 }
 
 impl Drop for Place {
     /// Kubelets that a failed test left behind.
     fn drop(&mut self) {
-        for entry in fs::read_dir(self.folder.path()).into_iter().flatten().flatten() {
+        for entry in fs::read_dir(self.folder.path())
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
             let root = entry.path();
             if root.join("etc/kubernetes").exists() {
                 let _ = Command::new(MUSTER)
@@ -78,17 +90,26 @@ impl Drop for Place {
 
 fn node(server: &TestServer, state: &Path, words: &[&str]) -> Output {
     let mut command = Command::new(MUSTER);
-    command.arg("node").args(words).arg("--kubeconfig").arg(server.kubeconfig());
+    command
+        .arg("node")
+        .args(words)
+        .arg("--kubeconfig")
+        .arg(server.kubeconfig());
     if words[0] == "add" {
         command.arg("--state-dir").arg(state);
     }
-    command.env_remove("KUBECONFIG").env_remove("SSH_AUTH_SOCK").stdin(Stdio::null());
+    command
+        .env_remove("KUBECONFIG")
+        .env_remove("SSH_AUTH_SOCK")
+        .stdin(Stdio::null());
     command.output().unwrap()
 }
 
 fn tokens(server: &TestServer) -> usize {
     let text = server.kubectl_ok(&["get", "secrets", "-n", "kube-system", "-o", "name"]);
-    text.lines().filter(|line| line.contains("bootstrap-token")).count()
+    text.lines()
+        .filter(|line| line.contains("bootstrap-token"))
+        .count()
 }
 
 fn stdout(output: &Output) -> String {
@@ -106,7 +127,10 @@ fn a_node_is_added_listed_and_removed_and_nothing_of_it_is_left() {
 
     let listed = stdout(&place.node(&["list"]));
     let head: Vec<&str> = listed.lines().next().unwrap().split_whitespace().collect();
-    assert_eq!(head, ["NAME", "STATUS", "ROLES", "AGE", "VERSION", "INTERNAL-IP"]);
+    assert_eq!(
+        head,
+        ["NAME", "STATUS", "ROLES", "AGE", "VERSION", "INTERNAL-IP"]
+    );
     assert_eq!(listed.lines().count(), 2, "{listed}");
 
     let removed = place.remove("w-1", &[]);
@@ -128,17 +152,12 @@ fn a_node_is_added_listed_and_removed_and_nothing_of_it_is_left() {
     assert!(place.remove("w-1", &[]).status.success());
 }
 
-fn pod(name: &str, node: &str, owned: bool) -> Value {
-    let owner = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": "0-1", "controller": true}]);
+/// A pod of nobody's.
+fn pod(name: &str, node: &str) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {
-            "name": name,
-            "namespace": "default",
-            "labels": {"app": "web"},
-            "ownerReferences": if owned { owner } else { json!([]) },
-        },
+        "metadata": {"name": name, "namespace": "default", "labels": {"app": "web"}},
         "spec": {
             "nodeName": node,
             "terminationGracePeriodSeconds": 0,
@@ -158,7 +177,26 @@ fn what_keeps_a_node_from_being_drained_is_named_and_the_node_stays_usable() {
         "metadata": {"name": "web", "namespace": "default"},
         "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "web"}}},
     }));
-    place.apply(&pod("alone", "w-1", false));
+    place.apply(&pod("alone", "w-1"));
+    // A budget counts for pods that run.
+    let running = json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}});
+    let patch = [
+        "patch",
+        "pod",
+        "alone",
+        "--subresource",
+        "status",
+        "--type",
+        "merge",
+        "-p",
+    ];
+    let running = running.to_string();
+    place.server.kubectl_ok(
+        &patch
+            .into_iter()
+            .chain([running.as_str()])
+            .collect::<Vec<_>>(),
+    );
 
     let refused = place.remove("w-1", &[]);
     assert_eq!(refused.status.code(), Some(1));
@@ -169,13 +207,23 @@ fn what_keeps_a_node_from_being_drained_is_named_and_the_node_stays_usable() {
     let blocked = place.remove("w-1", &["--force", "--drain-timeout", "3s"]);
     assert_eq!(blocked.status.code(), Some(1));
     assert!(text_of(&blocked).contains("[node-drain-blocked]"));
-    assert!(text_of(&blocked).contains("default/alone: "), "{}", text_of(&blocked));
-    assert!(text_of(&blocked).contains("disruption budget"), "{}", text_of(&blocked));
+    assert!(
+        text_of(&blocked).contains("default/alone: "),
+        "{}",
+        text_of(&blocked)
+    );
+    assert!(
+        text_of(&blocked).contains("disruption budget"),
+        "{}",
+        text_of(&blocked)
+    );
     let node = place.server.get(&["node", "w-1"]).unwrap();
     assert_eq!(node.pointer("/spec/unschedulable"), None);
     assert!(place.is_there("pod", "alone"));
 
-    place.server.kubectl_ok(&["delete", "poddisruptionbudget", "web"]);
+    place
+        .server
+        .kubectl_ok(&["delete", "poddisruptionbudget", "web"]);
     let removed = place.remove("w-1", &["--force"]);
     assert!(removed.status.success(), "{}", text_of(&removed));
     assert!(!place.is_there("node", "w-1"));
@@ -195,10 +243,26 @@ fn a_machine_that_was_made_for_a_join_that_fails_is_unmade() {
             place.folder.path().display()
         ),
     );
-    let added = place.node(&["add", "w-1", "-f", file.to_str().unwrap(), "--cpus", "4", "--memory", "16384"]);
+    let added = place.node(&[
+        "add",
+        "w-1",
+        "-f",
+        file.to_str().unwrap(),
+        "--cpus",
+        "4",
+        "--memory",
+        "16384",
+    ]);
     assert_eq!(added.status.code(), Some(1), "{}", text_of(&added));
-    assert!(text_of(&added).contains("no floppy drive"), "{}", text_of(&added));
-    assert_eq!(fs::read_to_string(place.path("made")).unwrap(), "4 16384\ngone\n");
+    assert!(
+        text_of(&added).contains("no floppy drive"),
+        "{}",
+        text_of(&added)
+    );
+    assert_eq!(
+        fs::read_to_string(place.path("made")).unwrap(),
+        "4 16384\ngone\n"
+    );
     assert!(!place.path("w-1").exists());
     assert!(!place.is_there("node", "w-1"));
     assert_eq!(tokens(&place.server), 0);
@@ -211,8 +275,16 @@ fn a_machine_that_cannot_be_reached_is_told_before_anything_is_changed() {
     let words = ["remove", "w-1", "--address", "127.0.0.1", "--ssh-port", "1"];
     let unreachable = place.node(&words);
     assert_eq!(unreachable.status.code(), Some(1));
-    assert!(text_of(&unreachable).contains("nothing was changed"), "{}", text_of(&unreachable));
-    assert!(text_of(&unreachable).contains("--no-reset"), "{}", text_of(&unreachable));
+    assert!(
+        text_of(&unreachable).contains("nothing was changed"),
+        "{}",
+        text_of(&unreachable)
+    );
+    assert!(
+        text_of(&unreachable).contains("--no-reset"),
+        "{}",
+        text_of(&unreachable)
+    );
     assert!(place.is_there("node", "w-1"));
     let words: Vec<&str> = words.into_iter().chain(["--no-reset"]).collect();
     let removed = place.node(&words);
@@ -225,16 +297,36 @@ fn a_namespace_becomes_a_node_with_an_address_of_its_own_and_is_gone_afterwards(
     let (server, _) = bed.server();
     let machines = bed.path("machines");
     let name = format!("ns-{}", std::process::id());
-    let provider = ["--provider", "local", "--directory", machines.to_str().unwrap()];
+    let provider = [
+        "--provider",
+        "local",
+        "--directory",
+        machines.to_str().unwrap(),
+    ];
     let words = ["add", &name, "--hollow"];
     let words: Vec<&str> = words.into_iter().chain(provider).collect();
     let added = node(&server, &bed.path("state"), &words);
     assert!(added.status.success(), "{}", text_of(&added));
-    let address = stdout(&added).lines().last().unwrap().split_whitespace().last().unwrap().to_owned();
+    let address = stdout(&added)
+        .lines()
+        .last()
+        .unwrap()
+        .split_whitespace()
+        .last()
+        .unwrap()
+        .to_owned();
     assert!(address.starts_with("10.217."), "{address}");
-    assert!(machines.join(&name).join("root/etc/kubernetes/kubelet.conf").exists());
+    assert!(
+        machines
+            .join(&name)
+            .join("root/etc/kubernetes/kubelet.conf")
+            .exists()
+    );
 
-    let words: Vec<&str> = ["remove", name.as_str()].into_iter().chain(provider).collect();
+    let words: Vec<&str> = ["remove", name.as_str()]
+        .into_iter()
+        .chain(provider)
+        .collect();
     let removed = node(&server, &bed.path("state"), &words);
     assert!(removed.status.success(), "{}", text_of(&removed));
     assert!(stdout(&removed).ends_with("removed, and its machine unmade\n"));
@@ -269,6 +361,8 @@ fn a_host_of_the_fleet_file_is_added_over_ssh_and_reset_when_it_is_removed() {
     assert!(removed.status.success(), "{}", text_of(&removed));
     assert_eq!(host.traces(), Vec::<String>::new());
     wait_for("the Node is gone", || {
-        server.get(&["node", &host.name]).map_or(Ok(()), |_| Err("it is there".to_owned()))
+        server
+            .get(&["node", &host.name])
+            .map_or(Ok(()), |_| Err("it is there".to_owned()))
     });
 }

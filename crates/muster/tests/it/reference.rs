@@ -44,6 +44,23 @@ fn every_error_of_the_handshake_stands_on_the_page_with_its_code_and_class() {
 }
 
 #[test]
+fn every_error_on_the_way_to_a_machine_stands_on_the_page_with_its_code_and_class() {
+    let expected: Vec<_> = muster_ssh::MachineErrorKind::ALL
+        .iter()
+        .map(|kind| {
+            let transient = if kind.is_transient() { "yes" } else { "no" };
+            let (id, code) = (format!("`{}`", kind.id()), kind.exit_code().to_string());
+            (id, code, transient.to_owned())
+        })
+        .collect();
+    let found: Vec<_> = rows("machines")
+        .into_iter()
+        .map(|row| (row[0].clone(), row[1].clone(), row[2].clone()))
+        .collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
 fn no_id_stands_on_the_page_twice_and_no_code_is_empty() {
     let mut seen = std::collections::BTreeSet::new();
     for line in PAGE.lines().filter(|line| line.starts_with("| `")) {

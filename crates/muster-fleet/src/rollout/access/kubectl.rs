@@ -13,7 +13,7 @@ use muster_identity::Secret;
 use muster_net::{ApiError, StatusError, WatchEvent};
 use muster_ssh::{Command, Machine, OutputLine, Stream};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::{Api, Events};
 
@@ -33,10 +33,13 @@ pub(crate) enum Flavour {
     K0s,
 }
 
+/// Where kubeadm leaves the administrator's kubeconfig.
+const ADMIN_CONF: &str = "/etc/kubernetes/admin.conf";
+
 impl Flavour {
-    fn argv(self) -> Vec<String> {
+    fn argv(self, kubeconfig: &str) -> Vec<String> {
         let words: &[&str] = match self {
-            Self::Kubeadm => &["kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf"],
+            Self::Kubeadm => &["kubectl", "--kubeconfig", kubeconfig],
             Self::K3s => &["k3s", "kubectl"],
             Self::K0s => &["k0s", "kubectl"],
         };
@@ -52,14 +55,25 @@ const LOOK: &str = "if [ -e /etc/kubernetes/admin.conf ]; then echo kubeadm; eli
 pub(crate) struct Kubectl {
     machine: Arc<dyn Machine>,
     flavour: Flavour,
+    kubeconfig: String,
 }
 
 impl Kubectl {
-    /// Looks which `kubectl` the host has.
+    /// With the administrator's kubeconfig at this path of the host; without one, looks which `kubectl` the host has.
     ///
     /// # Errors
     /// [`ApiError`] when it cannot be asked, or has none.
-    pub(crate) async fn on(machine: Arc<dyn Machine>) -> Result<Self, ApiError> {
+    pub(crate) async fn on(
+        machine: Arc<dyn Machine>,
+        kubeconfig: Option<&str>,
+    ) -> Result<Self, ApiError> {
+        if let Some(kubeconfig) = kubeconfig {
+            return Ok(Self {
+                machine,
+                flavour: Flavour::Kubeadm,
+                kubeconfig: kubeconfig.to_owned(),
+            });
+        }
         let look = Command::new(["sh", "-c", LOOK])
             .as_root()
             .time_limit(CALL_LIMIT);
@@ -72,17 +86,18 @@ impl Kubectl {
             "k3s" => Flavour::K3s,
             "k0s" => Flavour::K0s,
             _ => {
-                return Err(refused(
-                    404,
-                    "NoControlPlane",
-                    format!(
-                        "{} has neither /etc/kubernetes/admin.conf nor k3s nor k0s: it is no control-plane host",
-                        machine.name()
-                    ),
-                ));
+                let what = format!(
+                    "{} has neither {ADMIN_CONF} nor k3s nor k0s: it is no control-plane host",
+                    machine.name()
+                );
+                return Err(refused(404, "NoControlPlane", what));
             }
         };
-        Ok(Self { machine, flavour })
+        Ok(Self {
+            machine,
+            flavour,
+            kubeconfig: ADMIN_CONF.to_owned(),
+        })
     }
 
     /// What it has.
@@ -91,7 +106,7 @@ impl Kubectl {
     }
 
     async fn call(&self, verb: &[&str], body: Option<&Value>) -> Result<String, ApiError> {
-        let mut argv = self.flavour.argv();
+        let mut argv = self.flavour.argv(&self.kubeconfig);
         argv.extend(verb.iter().map(|word| (*word).to_owned()));
         let mut command = Command::new(argv).as_root().time_limit(CALL_LIMIT);
         if let Some(body) = body {
@@ -237,24 +252,31 @@ impl Api for Kubectl {
 
     async fn watch(&self, path: &str) -> Result<Events, ApiError> {
         let (send, receive) = mpsc::channel(WAITING_EVENTS);
-        let mut argv = self.flavour.argv();
+        let mut argv = self.flavour.argv(&self.kubeconfig);
         argv.extend(["get", "--raw", path].map(str::to_owned));
         let machine = Arc::clone(&self.machine);
         let this = self.clone();
         tokio::spawn(async move {
             let mut errors = String::new();
             // A reader that lags loses its place and lists again, as with an API server.
+            let lagging = Notify::new();
             let mut take = |line: OutputLine| match line.stream {
-                Stream::Stdout => match event(&line.text) {
-                    Some(event) => drop(send.try_send(event)),
-                    None => {}
-                },
+                Stream::Stdout => {
+                    let event = event(&line.text);
+                    if event.is_some_and(|event| send.try_send(event).is_err()) {
+                        lagging.notify_one();
+                    }
+                }
                 Stream::Stderr => errors = line.text,
             };
             let watching = machine.run(Command::new(argv).as_root(), &mut take);
             let ended = tokio::select! {
                 ended = watching => ended,
                 () = send.closed() => return,
+                () = lagging.notified() => {
+                    let _ = send.send(Err(refused(410, "Expired", "the watch was not read in time".to_owned()))).await;
+                    return;
+                }
             };
             let error = match ended {
                 Ok(exit) if exit.success() => return,
@@ -290,7 +312,7 @@ mod tests {
 
     async fn on(machine: &Scripted) -> Kubectl {
         machine.on("admin.conf", says(0, "kubeadm\n"));
-        Kubectl::on(Arc::new(machine.clone())).await.unwrap()
+        Kubectl::on(Arc::new(machine.clone()), None).await.unwrap()
     }
 
     #[tokio::test]

@@ -70,8 +70,8 @@ pub(crate) async fn open(
                 kubeconfig.client.with_policy(RetryPolicy::once(REQUEST)),
             ))
         }
-        (None, Some((_, machine))) => {
-            let kubectl = Kubectl::on(Arc::clone(machine)).await;
+        (None, Some((mint_on, machine))) => {
+            let kubectl = Kubectl::on(Arc::clone(machine), mint_on.kubeconfig.as_deref()).await;
             let kubectl = kubectl.map_err(|error| fault::of_api("reach the cluster", &error))?;
             flavour = Some(kubectl.flavour());
             Arc::new(kubectl)

@@ -12,12 +12,15 @@ use jiff::Timestamp;
 use muster_net::{PostError, PostTarget};
 use muster_rollout::{Event, EventKind, HostName, Stage, StageFailure};
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use crate::rollout::bus::Sink;
 
 /// Where collectors take spans.
 const PATH: &str = "/v1/traces";
 const LIMIT: Duration = Duration::from_secs(5);
+/// How often one batch is tried.
+const TRIES: u32 = 3;
 /// `SPAN_KIND_INTERNAL` and `STATUS_CODE_ERROR`.
 const INTERNAL: u32 = 1;
 const ERROR: u32 = 2;
@@ -100,10 +103,7 @@ impl Spans {
                     attribute(
                         &mut span,
                         "muster.ending",
-                        &json!(verdict.ending)
-                            .as_str()
-                            .unwrap_or_default()
-                            .to_owned(),
+                        json!(verdict.ending).as_str().unwrap_or_default(),
                     );
                     self.ended.push(span);
                 }
@@ -215,16 +215,22 @@ impl Sink for Spans {
             ]},
             "scopeSpans": [{"scope": {"name": "muster.fleet"}, "spans": spans}],
         }]});
-        let posted = self
-            .target
-            .post(
-                "application/json",
-                &HeaderMap::new(),
-                body.to_string(),
-                LIMIT,
-            )
-            .await;
-        posted.map_err(|error| error.to_string())
+        let body = body.to_string();
+        let mut last = String::new();
+        for attempt in 1..=TRIES {
+            let posted = self
+                .target
+                .post("application/json", &HeaderMap::new(), body.clone(), LIMIT)
+                .await;
+            match posted {
+                Ok(()) => return Ok(()),
+                Err(error) => last = error.to_string(),
+            }
+            if attempt < TRIES {
+                sleep(Duration::from_millis(200) * attempt).await;
+            }
+        }
+        Err(last)
     }
 }
 

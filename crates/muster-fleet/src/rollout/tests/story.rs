@@ -376,6 +376,22 @@ async fn a_host_that_is_never_reached_fails_and_leaves_nothing_to_take_back() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_crowded_or_away_for_a_moment_costs_no_host() {
+    let world = World::new(2, "");
+    world
+        .api
+        .refuse_next("POST /api/v1/namespaces/kube-system/secrets", 429);
+    world.api.refuse_next(
+        "POST /apis/coordination.k8s.io/v1/namespaces/kube-system/leases",
+        503,
+    );
+    world.api.refuse_next("GET /api/v1/nodes/w1", 503);
+    let outcome = world.join().await.unwrap();
+    assert_eq!(outcome.verdict.ending, Ending::Joined);
+    assert_eq!(world.count(JOIN), 2);
+}
+
+#[tokio::test]
 async fn two_runs_do_not_work_on_one_fleet() {
     let world = World::new(1, "");
     let lease = serde_json::json!({

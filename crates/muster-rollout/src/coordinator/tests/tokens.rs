@@ -108,7 +108,7 @@ fn a_run_longer_than_its_token_gets_another_and_late_hosts_use_it() {
     let old = desk.starts[0].token.clone();
     desk.join(0);
     desk.bring_to(1, Stage::Prepare);
-    desk.wait(3000);
+    desk.wait(3100);
     desk.answer(1, Ok(()));
     assert_eq!(desk.mints.len(), 1);
     assert!(

@@ -114,7 +114,7 @@ fn base_of(path: &Path) -> Result<String, Failure> {
     })?;
     Ok(absolute
         .parent()
-        .unwrap_or(Path::new("/"))
+        .unwrap_or_else(|| Path::new("/"))
         .display()
         .to_string())
 }

@@ -108,11 +108,11 @@ fn read(path: &Path) -> Result<String, Failure> {
 }
 
 fn base_of(path: Option<&Path>) -> Result<String, Failure> {
-    let absolute = std::path::absolute(path.unwrap_or(Path::new("./x")))
+    let absolute = std::path::absolute(path.unwrap_or_else(|| Path::new("./x")))
         .map_err(|error| Failure::usage("the working directory is unknown").because(&error))?;
     Ok(absolute
         .parent()
-        .unwrap_or(Path::new("/"))
+        .unwrap_or_else(|| Path::new("/"))
         .display()
         .to_string())
 }
