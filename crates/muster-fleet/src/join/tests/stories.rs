@@ -397,28 +397,6 @@ async fn a_node_object_that_may_not_be_deleted_is_named_with_the_command() {
 }
 
 #[tokio::test]
-async fn a_machine_that_another_tool_has_joined_since_is_left_to_that_tool() {
-    let scene = Scene::new();
-    scene.join(&options("n1")).await.unwrap();
-    // Reset and joined anew by somebody else: the same paths, another certificate.
-    let current = "/var/lib/kubelet/pki/kubelet-client-current.pem";
-    scene.host.with_world(|world| {
-        world
-            .tree
-            .retain(|path, _| !path.starts_with("/var/lib/kubelet/pki/kubelet-client"));
-        // Nor does anything prove a node of kubeadm.
-        world.tree.remove("/var/lib/kubelet/kubeadm-flags.env");
-    });
-    scene.host.put_file(current, 0o600, b"another's");
-    let error = scene.reset().await.unwrap_err();
-    let remedy = error.remedy().unwrap();
-    assert!(remedy.contains("/etc/kubernetes/kubelet.conf"), "{remedy}");
-    let tree = scene.machine().tree;
-    assert!(tree.contains_key("/etc/kubernetes/kubelet.conf"));
-    assert!(tree.contains_key(current));
-}
-
-#[tokio::test]
 async fn a_node_that_was_there_before_is_not_deleted() {
     let scene = Scene::new();
     scene.cluster.put_node("n1", false);
