@@ -421,7 +421,7 @@ fn machines_without_the_program_get_it_and_lose_it_again_when_they_are_taken_bac
     let output = trial.fleet("join");
     assert!(output.status.success(), "{}", text_of(&output));
     eprintln!(
-        "two machines got the program and joined in {:?}",
+        "{machines} machines got the program and joined in {:?}",
         begin.elapsed()
     );
     trial.assert_all_joined("after the join");
