@@ -311,7 +311,12 @@ fn resolved(read: Result<FleetConfiguration, muster_rollout::FileError>) {
         Ok(fleet) => {
             assert!(!fleet.hosts.is_empty());
             assert_eq!(
-                fleet.policy.waves.iter().map(|size| *size as usize).sum::<usize>(),
+                fleet
+                    .policy
+                    .waves
+                    .iter()
+                    .map(|size| *size as usize)
+                    .sum::<usize>(),
                 fleet.hosts.len()
             );
         }

@@ -30,9 +30,11 @@ pub use join::{
     Discovered, Tell, bootstrap, discover, discover_as, discover_within, enrol, survey,
     worker_profile,
 };
-pub use kubeconfig::{ClientConfigError, client_from_file, client_from_kubeconfig, client_from_resolved};
-pub use public::SYSTEM_BUNDLES;
+pub use kubeconfig::{
+    ClientConfigError, client_from_file, client_from_kubeconfig, client_from_resolved,
+};
 pub use post::{PostError, PostTarget};
+pub use public::SYSTEM_BUNDLES;
 pub use request::{ApiRequest, ApiResponse, Identity};
 pub use retry::RetryPolicy;
 pub use tls::{TlsError, provider};

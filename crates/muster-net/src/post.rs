@@ -76,7 +76,10 @@ impl PostTarget {
             secure,
             endpoint: Endpoint::parse_with_default_port(&authority, port).map_err(|_| wrong())?,
             authority,
-            path: uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
+            path: uri
+                .path_and_query()
+                .map_or("/", |path| path.as_str())
+                .to_owned(),
         })
     }
 
@@ -118,40 +121,63 @@ impl PostTarget {
         })
     }
 
-    async fn send(&self, content_type: &'static str, headers: &HeaderMap, body: Bytes) -> Result<StatusCode, String> {
+    async fn send(
+        &self,
+        content_type: &'static str,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Result<StatusCode, String> {
         let limits = DialLimits::default();
-        let stream = dial(&self.endpoint, &limits).await.map_err(|error| error.to_string())?;
+        let stream = dial(&self.endpoint, &limits)
+            .await
+            .map_err(|error| error.to_string())?;
         if !self.secure {
             let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
                 .await
                 .map_err(|error| chain(&error))?;
             tokio::spawn(connection);
             let request = self.request(&self.path, content_type, headers, body)?;
-            let answer = sender.send_request(request).await.map_err(|error| chain(&error))?;
+            let answer = sender
+                .send_request(request)
+                .await
+                .map_err(|error| chain(&error))?;
             return Ok(answer.status());
         }
         let tls = public_config(None).map_err(|error| error.to_string())?;
         let stream = secure(stream, &self.endpoint, None, tls, &limits)
             .await
             .map_err(|error| error.to_string())?;
-        let mut channel = Channel::open(stream, &self.endpoint).await.map_err(|error| error.to_string())?;
+        let mut channel = Channel::open(stream, &self.endpoint)
+            .await
+            .map_err(|error| error.to_string())?;
         let uri = match channel {
             Channel::H2(_) => format!("https://{}{}", self.authority, self.path),
             Channel::H1(_) => self.path.clone(),
         };
         let request = self.request(&uri, content_type, headers, body)?;
-        let answer = channel.send(request, &self.endpoint).await.map_err(|failure| failure.error.to_string())?;
+        let answer = channel
+            .send(request, &self.endpoint)
+            .await
+            .map_err(|failure| failure.error.to_string())?;
         Ok(answer.status())
     }
 
-    fn request(&self, uri: &str, content_type: &'static str, headers: &HeaderMap, body: Bytes) -> Result<Request<Body>, String> {
+    fn request(
+        &self,
+        uri: &str,
+        content_type: &'static str,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Result<Request<Body>, String> {
         let mut request = Request::post(uri)
             .header(CONTENT_TYPE, content_type)
             .header(USER_AGENT, concat!("muster/", env!("CARGO_PKG_VERSION")));
         if uri.starts_with('/') {
             request = request.header(HOST, &self.authority);
         }
-        let mut request = request.body(Full::new(body)).map_err(|error| error.to_string())?;
+        let mut request = request
+            .body(Full::new(body))
+            .map_err(|error| error.to_string())?;
         request.headers_mut().extend(headers.clone());
         Ok(request)
     }
@@ -165,12 +191,20 @@ mod tests {
 
     #[test]
     fn only_web_addresses_are_taken_and_a_refusal_shows_no_credentials() {
-        let target = PostTarget::parse("http://127.0.0.1:4318").unwrap().or_path("/v1/traces");
-        assert_eq!((target.endpoint.port(), target.path.as_str()), (4318, "/v1/traces"));
+        let target = PostTarget::parse("http://127.0.0.1:4318")
+            .unwrap()
+            .or_path("/v1/traces");
+        assert_eq!(
+            (target.endpoint.port(), target.path.as_str()),
+            (4318, "/v1/traces")
+        );
         assert_eq!(PostTarget::parse("https://h/x?y=1").unwrap().path, "/x?y=1");
         for url in ["ftp://h/", "h:80", "", "https://user:secret@h/"] {
             let error = PostTarget::parse(url).unwrap_err().to_string();
-            assert!(!error.contains("secret@") && !error.contains("@h"), "{error}");
+            assert!(
+                !error.contains("secret@") && !error.contains("@h"),
+                "{error}"
+            );
         }
     }
 
@@ -180,7 +214,8 @@ mod tests {
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
         let target = PostTarget::parse(&url).unwrap();
         for (answer, well) in [("204 No Content", true), ("500 Oh", false)] {
-            let posting = target.post("application/json", &HeaderMap::new(), "{}", Duration::from_secs(10));
+            let none = HeaderMap::new();
+            let posting = target.post("application/json", &none, "{}", Duration::from_secs(10));
             let taking = async {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let mut text = String::new();
@@ -196,7 +231,10 @@ mod tests {
             let (posted, text) = tokio::join!(posting, taking);
             assert_eq!(posted.is_ok(), well);
             assert!(text.starts_with("POST /hook HTTP/1.1\r\n"), "{text}");
-            assert!(text.to_lowercase().contains("content-type: application/json"));
+            assert!(
+                text.to_lowercase()
+                    .contains("content-type: application/json")
+            );
         }
     }
 }

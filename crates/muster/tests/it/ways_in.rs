@@ -328,7 +328,11 @@ fn a_request_that_nobody_approves_in_time_says_how_to_approve_it() {
     let flags = ["--token", &token, "--timeout", "2s", "-o", "json"];
     let output = node.join(&server.address, &flags, &server.pin());
     let said = text_of(&output);
-    assert_eq!(failure_id(&output).as_deref(), Some("csr-pending"), "{said}");
+    assert_eq!(
+        failure_id(&output).as_deref(),
+        Some("csr-pending"),
+        "{said}"
+    );
     assert!(said.contains("kubectl certificate approve node-csr-"));
     assert!(node.paths().is_empty());
 }
