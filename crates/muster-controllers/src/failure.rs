@@ -22,3 +22,47 @@ pub(crate) fn outcome_of<T>(what: &str, name: &str, result: Result<T, kube::Erro
         }
     }
 }
+
+/// An error with what caused it. Of what an API answered its message is enough.
+pub(crate) fn told(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = words_of(error);
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let more = words_of(cause);
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        next = cause.source();
+    }
+    text
+}
+
+fn words_of(error: &(dyn std::error::Error + 'static)) -> String {
+    match error.downcast_ref::<kube::Error>() {
+        Some(kube::Error::Api(status)) => status.message.clone(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the call failed{0}")]
+    struct Failed(&'static str, #[source] std::io::Error);
+
+    #[test]
+    fn an_error_is_told_with_its_causes_and_each_of_them_once() {
+        let refused = || std::io::Error::other("connection refused");
+        assert_eq!(
+            told(&Failed("", refused())),
+            "the call failed: connection refused"
+        );
+        assert_eq!(
+            told(&Failed(": connection refused", refused())),
+            "the call failed: connection refused"
+        );
+    }
+}

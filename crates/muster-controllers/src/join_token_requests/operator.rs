@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 /// The pause before our own API is asked again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -120,7 +121,13 @@ impl Operator {
                 tracing::info!(identity, "this operator leads");
                 self.metrics.set_leader(true);
                 self.is_ready.store(false, Ordering::Relaxed);
-                future::select(pin!(self.lead()), pin!(candidate.hold())).await;
+                // In a task of its own: the Lease does not wait until work has had its turn.
+                let mut renewals = JoinSet::new();
+                let holder = candidate.clone();
+                renewals.spawn(async move { holder.hold().await });
+                future::select(pin!(self.lead()), pin!(renewals.join_next())).await;
+                // Nothing is renewed any more when the Lease is stood for again.
+                renewals.shutdown().await;
                 self.metrics.set_leader(false);
                 *self.works.lock() = None;
                 tracing::warn!("this operator leads no longer");

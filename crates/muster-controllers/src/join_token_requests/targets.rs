@@ -3,24 +3,19 @@
 //! A task per cluster finds its kubeconfig, connects, and follows the tokens there that are ours. So a cluster that
 //! comes, goes or returns is noticed without asking again and again. It refuses to know what requests want.
 
+mod following;
+mod standing;
+
+pub(crate) use standing::Standing;
+
 use super::decide::{ClusterState, Ready};
 use super::flavour::Way;
-use super::names::{
-    ENDPOINT_ANNOTATION, MANAGER_LABEL, REQUEST_ANNOTATION, REQUEST_UID_LABEL, fingerprint,
-};
-use super::reference::{Access, ClusterObject, KUBECONFIGS, read_kubeconfig};
 use super::request::Place;
-use super::target_client::client_for;
 use super::world::World;
-use futures::StreamExt;
-use futures::stream::BoxStream;
-use k8s_openapi::api::core::v1::{Namespace, Secret as SecretObject};
-use kube::core::PartialObjectMeta;
-use kube::runtime::watcher;
-use kube::{Api, Client, ResourceExt};
-use muster_identity::token::SECRET_NAMESPACE;
-use muster_identity::{Endpoint, TokenId};
+use k8s_openapi::api::core::v1::Secret as SecretObject;
+use kube::{Api, Client};
 use parking_lot::Mutex;
+use standing::StandingTokens;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,15 +26,8 @@ use tokio::time::Instant;
 
 /// How long one call to a target cluster may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
-/// The first pause after a cluster did not answer.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-/// The longest one.
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// How long a cluster is kept that nobody has to do with.
 const LINGER: Duration = Duration::from_secs(300);
-/// How many calls one target cluster gets at the same time.
-const CALLS: usize = 16;
-
 /// Who has to do with a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Item {
@@ -55,15 +43,6 @@ pub(crate) struct Target {
     pub(crate) way: Way,
     pub(crate) ready: Ready,
     pub(crate) calls: Semaphore,
-}
-
-/// A token of ours in a target cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Standing {
-    /// The target cluster.
-    pub(crate) cluster: Place,
-    pub(crate) id: String,
-    pub(crate) request_uid: String,
 }
 
 struct Entry {
@@ -99,7 +78,8 @@ pub(crate) struct Targets {
     items: mpsc::UnboundedSender<Item>,
     entries: Mutex<HashMap<Place, Entry>>,
     wants: Mutex<HashMap<Item, HashSet<Place>>>,
-    standing: Mutex<HashMap<Place, HashSet<Standing>>>,
+    /// Tokens of ours that stand in them, as far as known.
+    pub(crate) standing: StandingTokens,
     /// When it was last looked for clusters that nobody has to do with.
     looked: Mutex<Instant>,
 }
@@ -111,15 +91,6 @@ impl Drop for Tether {
     fn drop(&mut self) {
         self.0.end();
     }
-}
-
-/// What was found of a cluster before it was asked.
-struct Found {
-    access: Access,
-    object: Option<ClusterObject>,
-    way: Way,
-    /// Changes with anything above.
-    mark: String,
 }
 
 impl Targets {
@@ -137,7 +108,7 @@ impl Targets {
             items,
             entries: Mutex::default(),
             wants: Mutex::default(),
-            standing: Mutex::default(),
+            standing: StandingTokens::default(),
             looked: Mutex::new(Instant::now()),
         })
     }
@@ -181,7 +152,7 @@ impl Targets {
         entries.retain(|place, entry| {
             let keeps = entry.idle.is_none_or(|since| since.elapsed() < LINGER);
             if !keeps {
-                self.keep_standing(place, &HashSet::new());
+                self.standing.keep(place, &HashSet::new());
             }
             keeps
         });
@@ -248,330 +219,9 @@ impl Targets {
         (entries.values().filter(answers).count(), entries.len())
     }
 
-    /// The tokens of a request that stand in target clusters, as far as known.
-    pub(crate) fn standing(&self, request: &Place) -> Vec<Standing> {
-        let standing = self.standing.lock();
-        standing
-            .get(request)
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect()
-    }
-
-    /// A token stands in a cluster; whether that is news.
-    pub(crate) fn note(&self, request: Place, token: Standing) -> bool {
-        self.standing
-            .lock()
-            .entry(request)
-            .or_default()
-            .insert(token)
-    }
-
-    /// A token does not stand there any more; whether that is news.
-    pub(crate) fn forget(&self, request: &Place, cluster: &Place, id: &str) -> bool {
-        let mut standing = self.standing.lock();
-        let Some(tokens) = standing.get_mut(request) else {
-            return false;
-        };
-        let before = tokens.len();
-        tokens.retain(|token| token.id != id || token.cluster != *cluster);
-        let is_news = tokens.len() < before;
-        if tokens.is_empty() {
-            standing.remove(request);
-        }
-        is_news
-    }
-
-    /// Of the tokens in a cluster only these are left. Answers with the requests of the others.
-    fn keep_standing(&self, cluster: &Place, ids: &HashSet<String>) -> Vec<Place> {
-        let mut changed = Vec::new();
-        self.standing.lock().retain(|request, tokens| {
-            let before = tokens.len();
-            tokens.retain(|token| token.cluster != *cluster || ids.contains(&token.id));
-            if tokens.len() < before {
-                changed.push(request.clone());
-            }
-            !tokens.is_empty()
-        });
-        changed
-    }
-
     /// Lets all clusters go.
     fn end(&self) {
         self.wants.lock().clear();
         self.entries.lock().clear();
-    }
-
-    fn tell(&self, item: Item) {
-        // The receiver is gone only when everything ends.
-        let _ = self.items.send(item);
-    }
-
-    fn publish(&self, shared: &Shared, state: ClusterState, target: Option<Arc<Target>>) {
-        {
-            let mut known = shared.state.lock();
-            if known.0 == state && known.1.is_some() == target.is_some() {
-                known.1 = target;
-                return;
-            }
-            *known = (state.clone(), target);
-        }
-        match &state {
-            ClusterState::Unreachable(why) | ClusterState::Unusable(why) => {
-                tracing::warn!(cluster = %shared.place, why, "a target cluster cannot be used");
-            }
-            state => tracing::info!(cluster = %shared.place, ?state, "a target cluster"),
-        }
-        let entries = self.entries.lock();
-        let wanted_by = entries
-            .get(&shared.place)
-            .map(|entry| entry.wanted_by.clone());
-        drop(entries);
-        for item in wanted_by.into_iter().flatten() {
-            self.tell(item);
-        }
-    }
-
-    /// Follows one cluster for ever.
-    async fn follow(&self, shared: &Shared) {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let found = match self.find(&shared.place).await {
-                Ok(found) => found,
-                Err(Some(state)) => {
-                    self.publish(shared, state, None);
-                    pause = FIRST_PAUSE;
-                    shared.poke.notified().await;
-                    continue;
-                }
-                // Not known yet, or our own API did not answer.
-                Err(None) => {
-                    rest(shared, &mut pause).await;
-                    continue;
-                }
-            };
-            match self.serve(shared, found, &mut pause).await {
-                Ok(()) => {}
-                Err(why) => {
-                    self.publish(shared, ClusterState::Unreachable(why), None);
-                    rest(shared, &mut pause).await;
-                }
-            }
-        }
-    }
-
-    /// Connects and follows the tokens. Ends well when something about the way there changed, else with a reason.
-    async fn serve(
-        &self,
-        shared: &Shared,
-        found: Found,
-        pause: &mut Duration,
-    ) -> Result<(), String> {
-        shared.is_suspect.store(false, Ordering::Relaxed);
-        let client = client_for(&found.access)?;
-        let uid = match &found.object {
-            Some(object) => object.uid.clone(),
-            None => uid_of(&client).await?,
-        };
-        let target = Arc::new(Target {
-            secrets: Api::namespaced(client.clone(), SECRET_NAMESPACE),
-            ready: Ready {
-                uid,
-                has_object: found.object.is_some(),
-                way: found.way.fingerprint(),
-            },
-            way: found.way,
-            calls: Semaphore::new(CALLS),
-        });
-        let of_ours =
-            watcher::Config::default().labels(&format!("{MANAGER_LABEL}={}", self.manager));
-        let metadata = Api::<PartialObjectMeta<SecretObject>>::namespaced(client, SECRET_NAMESPACE);
-        let mut tokens = watcher(metadata, of_ours).boxed();
-        let first = tokio::time::timeout(PATIENCE, self.list(shared, &mut tokens)).await;
-        first.map_err(|_| "it does not answer in time".to_owned())??;
-        *pause = FIRST_PAUSE;
-        let ready = ClusterState::Ready(target.ready.clone());
-        self.publish(shared, ready, Some(Arc::clone(&target)));
-        loop {
-            tokio::select! {
-                event = tokens.next() => match event {
-                    Some(Ok(event)) => self.on_token(shared, event),
-                    // Whether it still answers is found out by connecting again.
-                    Some(Err(error)) => {
-                        tracing::debug!(cluster = %shared.place, %error, "following tokens broke off");
-                        tokio::time::sleep(FIRST_PAUSE).await;
-                        return Ok(());
-                    }
-                    None => return Ok(()),
-                },
-                () = shared.poke.notified() => {
-                    if shared.is_suspect.load(Ordering::Relaxed) {
-                        return Ok(());
-                    }
-                    match self.find(&shared.place).await {
-                        Ok(now) if now.mark == found.mark => {}
-                        Err(None) => {}
-                        _ => return Ok(()),
-                    }
-                }
-            }
-        }
-    }
-
-    /// Takes in all tokens that are there now.
-    async fn list(&self, shared: &Shared, tokens: &mut TokenEvents) -> Result<(), String> {
-        let mut listed = HashSet::new();
-        while let Some(event) = tokens.next().await {
-            match event.map_err(|error| told(&error))? {
-                watcher::Event::Init => {}
-                watcher::Event::InitApply(secret) => {
-                    listed.extend(
-                        TokenId::from_secret_name(&secret.name_any()).map(|id| id.to_string()),
-                    );
-                    self.on_token(shared, watcher::Event::InitApply(secret));
-                }
-                watcher::Event::InitDone => {
-                    for request in self.keep_standing(&shared.place, &listed) {
-                        self.tell(Item::Request(request));
-                    }
-                    return Ok(());
-                }
-                other => self.on_token(shared, other),
-            }
-        }
-        Err("the list of tokens ended early".to_owned())
-    }
-
-    fn on_token(&self, shared: &Shared, event: watcher::Event<PartialObjectMeta<SecretObject>>) {
-        let (secret, is_there) = match event {
-            watcher::Event::Apply(secret) | watcher::Event::InitApply(secret) => (secret, true),
-            watcher::Event::Delete(secret) => (secret, false),
-            watcher::Event::Init | watcher::Event::InitDone => return,
-        };
-        let request = secret.annotations().get(REQUEST_ANNOTATION);
-        let request = request.and_then(|text| Place::parse(text));
-        let id = TokenId::from_secret_name(&secret.name_any());
-        let (Some(request), Some(id)) = (request, id) else {
-            return;
-        };
-        let uid = secret.labels().get(REQUEST_UID_LABEL);
-        let is_news = if is_there {
-            let token = Standing {
-                cluster: shared.place.clone(),
-                id: id.to_string(),
-                request_uid: uid.cloned().unwrap_or_default(),
-            };
-            self.note(request.clone(), token)
-        } else {
-            self.forget(&request, &shared.place, id.as_str())
-        };
-        if is_news {
-            self.tell(Item::Request(request));
-        }
-    }
-
-    /// What leads to a cluster. `Err(None)` when that cannot be said now.
-    async fn find(&self, place: &Place) -> Result<Found, Option<ClusterState>> {
-        let object = self.world.cluster(place).ok_or(None)?;
-        let secrets = Api::<SecretObject>::namespaced(self.client.clone(), &place.namespace);
-        for (before, after, key) in KUBECONFIGS {
-            let name = format!("{before}{}{after}", place.name);
-            let secret = secrets.get_opt(&name).await.map_err(|error| {
-                tracing::warn!(cluster = %place, %error, "a kubeconfig could not be read");
-                None
-            })?;
-            let data = secret
-                .as_ref()
-                .and_then(|secret| secret.data.as_ref()?.get(key));
-            let (Some(secret), Some(kubeconfig)) = (&secret, data) else {
-                continue;
-            };
-            return Found::of(object, secret, &kubeconfig.0)
-                .map_err(|why| Some(ClusterState::Unusable(format!("Secret {name}: {why}"))));
-        }
-        Err(Some(match object {
-            Some(_) => ClusterState::NoKubeconfig,
-            None => ClusterState::Missing,
-        }))
-    }
-}
-
-type TokenEvents =
-    BoxStream<'static, Result<watcher::Event<PartialObjectMeta<SecretObject>>, watcher::Error>>;
-
-impl Found {
-    fn of(
-        object: Option<ClusterObject>,
-        secret: &SecretObject,
-        kubeconfig: &[u8],
-    ) -> Result<Self, String> {
-        let access = read_kubeconfig(kubeconfig)?;
-        let annotated = secret.annotations().get(ENDPOINT_ANNOTATION);
-        let annotated = annotated
-            .map(|text| {
-                Endpoint::parse(text).map_err(|error| format!("{ENDPOINT_ANNOTATION}: {error}"))
-            })
-            .transpose()?;
-        let said = object.as_ref().and_then(|object| object.endpoint.clone());
-        let is_rewritten = annotated.is_some()
-            || object
-                .as_ref()
-                .is_some_and(|object| object.is_ingress && object.endpoint.is_some());
-        let way = Way {
-            endpoint: annotated
-                .or(said)
-                .unwrap_or_else(|| access.endpoint.clone()),
-            is_rewritten,
-            ca: access.ca.clone(),
-        };
-        let uid = object.as_ref().map_or("", |object| &object.uid);
-        let mark = format!("{uid} {} {}", way.fingerprint(), fingerprint(kubeconfig));
-        Ok(Self {
-            access,
-            object,
-            way,
-            mark,
-        })
-    }
-}
-
-/// The uid of `kube-system`, by which clusters are told apart.
-async fn uid_of(client: &Client) -> Result<String, String> {
-    let namespaces = Api::<Namespace>::all(client.clone());
-    let asked = tokio::time::timeout(PATIENCE, namespaces.get_metadata(SECRET_NAMESPACE));
-    let found = asked
-        .await
-        .map_err(|_| "it does not answer in time".to_owned())?;
-    let found = found.map_err(|error| told(&error))?;
-    Ok(found.uid().unwrap_or_default())
-}
-
-/// Waits until somebody pokes, at most for a pause that doubles; a quarter of it varies.
-async fn rest(shared: &Shared, pause: &mut Duration) {
-    let jitter = crate::jitter::spread(*pause, &shared.place.to_string());
-    *pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
-    let _ = tokio::time::timeout(jitter, shared.poke.notified()).await;
-}
-
-/// An error with what caused it. Of what an API answered its message is enough.
-pub(crate) fn told(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = words_of(error);
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let more = words_of(cause);
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        next = cause.source();
-    }
-    text
-}
-
-fn words_of(error: &(dyn std::error::Error + 'static)) -> String {
-    match error.downcast_ref::<kube::Error>() {
-        Some(kube::Error::Api(status)) => status.message.clone(),
-        _ => error.to_string(),
     }
 }

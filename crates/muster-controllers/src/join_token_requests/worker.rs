@@ -10,8 +10,9 @@ use super::hands::{self, Pace, Standing, Trouble};
 use super::metrics::Metrics;
 use super::names::fingerprint;
 use super::request::{Issue, Phase, Place, Request, Status};
-use super::targets::{self, Item, Targets, told};
+use super::targets::{self, Item, Targets};
 use super::world::{SeenSecret, World};
+use crate::failure::told;
 use crate::keyed::Outcome;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret as SecretObject};
@@ -142,7 +143,7 @@ impl Worker {
 
     /// Tokens that stand in a target cluster for this request and are not on its record.
     fn strays(&self, place: &Place, request: Option<&Request>) -> Vec<targets::Standing> {
-        let mut standing = self.targets.standing(place);
+        let mut standing = self.targets.standing.of(place);
         standing.retain(|token| {
             let on_record = request.is_some_and(|request| {
                 request.uid == token.request_uid
@@ -169,7 +170,9 @@ impl Worker {
             };
             tracing::warn!(request = %place, cluster = %stray.cluster, token = stray.id, "a token without a record is removed");
             hands::remove(&target, &stray.id, &stray.request_uid).await?;
-            self.targets.forget(place, &stray.cluster, &stray.id);
+            self.targets
+                .standing
+                .forget(place, &stray.cluster, &stray.id);
             self.metrics.removed();
         }
         Ok(are_left)
@@ -238,7 +241,7 @@ impl Worker {
         let (Some(target), true) = (self.targets.target(&issue.place()), is_expected) else {
             return Ok(None);
         };
-        let known = self.targets.standing(&request.place);
+        let known = self.targets.standing.of(&request.place);
         if target.ready.uid != issue.cluster_uid || known.iter().any(|token| token.id == issue.id) {
             return Ok(None);
         }
@@ -259,7 +262,7 @@ impl Worker {
             id: issue.id.clone(),
             request_uid: request.uid.clone(),
         };
-        self.targets.note(request.place.clone(), token);
+        self.targets.standing.note(request.place.clone(), token);
     }
 
     async fn secret_of(&self, request: &Request, is_absent: bool) -> Result<SecretState, Trouble> {
@@ -369,6 +372,7 @@ impl Worker {
             self.announcer.tell(request, News::Removed { issue });
         }
         self.targets
+            .standing
             .forget(&request.place, &issue.place(), &issue.id);
         self.write(request, status).await
     }
@@ -400,7 +404,9 @@ impl Worker {
                         if removed {
                             self.metrics.removed();
                         }
-                        self.targets.forget(&debt.request, &debt.cluster, &debt.id);
+                        self.targets
+                            .standing
+                            .forget(&debt.request, &debt.cluster, &debt.id);
                         strike("the token is removed").await
                     }
                     Err(trouble) => {
