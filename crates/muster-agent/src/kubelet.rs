@@ -23,6 +23,7 @@ use serde_json::Value;
 use std::future::Future;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -154,9 +155,18 @@ impl Kubelet {
     async fn live(mut self, stop: impl Future<Output = ()> + Send) {
         let mut stop = std::pin::pin!(stop);
         tokio::select! {
-            () = &mut stop => return,
-            () = self.register_until_done() => {}
+            () = self.register_until_done() => self.serve(stop.as_mut()).await,
+            // The Node may be there already, and Ready, while its Lease or our answer is still under way.
+            () = &mut stop => {}
         }
+        let farewell = tokio::time::timeout(FAREWELL, self.report(Life::ShuttingDown, true));
+        if farewell.await.is_err() {
+            tracing::warn!("the API server did not take the last status in time");
+        }
+    }
+
+    /// What a registered node does until it is told to stop.
+    async fn serve(&mut self, mut stop: Pin<&mut (impl Future<Output = ()> + Send)>) {
         let mut leases = ticks(lease::RENEW_INTERVAL);
         let mut statuses = ticks(STATUS_INTERVAL);
         // It goes on beside everything else: whoever approves it may take his time, and until then the
@@ -172,10 +182,6 @@ impl Kubelet {
                     renewal.set(self.renewal().at(due));
                 }
             }
-        }
-        let farewell = tokio::time::timeout(FAREWELL, self.report(Life::ShuttingDown, true));
-        if farewell.await.is_err() {
-            tracing::warn!("the API server did not take the last status in time");
         }
     }
 

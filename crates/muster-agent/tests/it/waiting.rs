@@ -1,4 +1,4 @@
-//! A certificate that is due, and nobody approves the next one.
+//! A server that leaves the kubelet waiting: for the next certificate, and for its first Lease.
 
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
@@ -37,16 +37,34 @@ fn issue(ca: &CertificateAuthority, request: &IssueRequest) -> String {
         .to_pem()
 }
 
+/// What a kubelet asks for in vain, and what it says.
+#[derive(Clone, Default)]
+struct Scene {
+    /// Leases are never answered.
+    lease_hangs: bool,
+    /// It asked for what it does not get.
+    asked: Arc<Notify>,
+    /// It said that the node is shutting down.
+    farewell: Arc<Notify>,
+}
+
 /// Answers like an API server on which no request for a certificate is ever decided.
-async fn answer(request: Request<Incoming>, asked: Arc<Notify>) -> Response<Body> {
+async fn answer(request: Request<Incoming>, scene: Scene) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     let mut object: Value = serde_json::from_slice(&body).unwrap_or_default();
     let path = parts.uri.path();
+    if path.contains("/leases") && scene.lease_hangs {
+        scene.asked.notify_one();
+        std::future::pending::<()>().await;
+    }
+    if object.to_string().contains("node is shutting down") {
+        scene.farewell.notify_one();
+    }
     let code = match (parts.method, path.contains("/certificatesigningrequests")) {
         (Method::GET, true) => return Response::new(silence()),
         (Method::POST, true) => {
-            asked.notify_one();
+            scene.asked.notify_one();
             StatusCode::CREATED
         }
         (Method::POST, false) => StatusCode::CREATED,
@@ -80,17 +98,17 @@ fn silence() -> Body {
     Silence.boxed_unsync()
 }
 
-async fn serve(listener: TcpListener, tls: TlsAcceptor, asked: Arc<Notify>) {
+async fn serve(listener: TcpListener, tls: TlsAcceptor, scene: Scene) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        let (tls, asked) = (tls.clone(), Arc::clone(&asked));
+        let (tls, scene) = (tls.clone(), scene.clone());
         tokio::spawn(async move {
             let Ok(stream) = tls.accept(stream).await else {
                 return;
             };
             let service = service_fn(move |request| {
-                let asked = Arc::clone(&asked);
-                async move { Ok::<_, Infallible>(answer(request, asked).await) }
+                let scene = scene.clone();
+                async move { Ok::<_, Infallible>(answer(request, scene).await) }
             });
             // The client hangs up when the test is over.
             let _ = auto::Builder::new(TokioExecutor::new())
@@ -157,8 +175,8 @@ fn joined(root: &Path, ca: &CertificateAuthority, server: &str) {
     );
 }
 
-#[tokio::test]
-async fn a_renewal_that_nobody_approves_holds_nothing_up() {
+/// A kubelet that runs against the scene until it has asked for what it does not get, and is told to stop then.
+async fn stopped_while_it_waits(scene: &Scene) {
     let root = tempfile::tempdir().unwrap();
     let mut random = entropy as fn(&mut [u8]);
     let life = SignedDuration::from_hours(1000);
@@ -167,8 +185,7 @@ async fn a_renewal_that_nobody_approves_holds_nothing_up() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server = format!("https://{}", listener.local_addr().unwrap());
     joined(root.path(), &ca, &server);
-    let asked = Arc::new(Notify::new());
-    let serving = tokio::spawn(serve(listener, acceptor(&ca), Arc::clone(&asked)));
+    let serving = tokio::spawn(serve(listener, acceptor(&ca), scene.clone()));
     let options = KubeletOptions {
         root: root.path().to_owned(),
         runtime: RuntimeChoice::Hollow,
@@ -186,12 +203,28 @@ async fn a_renewal_that_nobody_approves_holds_nothing_up() {
     };
     let running = tokio::spawn(kubelet::run(options, stopping));
     tokio::select! {
-        () = asked.notified() => {}
-        () = tokio::time::sleep(Duration::from_secs(60)) => panic!("no certificate was asked for"),
+        () = scene.asked.notified() => {}
+        () = tokio::time::sleep(Duration::from_secs(60)) => panic!("it was not asked for"),
     }
-    // The request is out and undecided; it stays so for a quarter of an hour.
     stop.notify_one();
     let ended = tokio::time::timeout(Duration::from_secs(30), running).await;
     assert!(ended.unwrap().unwrap().is_ok());
     serving.abort();
+}
+
+#[tokio::test]
+async fn a_renewal_that_nobody_approves_holds_nothing_up() {
+    // The request is out and undecided; it stays so for a quarter of an hour.
+    stopped_while_it_waits(&Scene::default()).await;
+}
+
+#[tokio::test]
+async fn a_kubelet_that_is_stopped_while_its_lease_is_under_way_says_that_the_node_shuts_down() {
+    let scene = Scene {
+        lease_hangs: true,
+        ..Scene::default()
+    };
+    stopped_while_it_waits(&scene).await;
+    let said = tokio::time::timeout(Duration::from_secs(30), scene.farewell.notified()).await;
+    assert!(said.is_ok(), "nothing was said of shutting down");
 }
