@@ -46,8 +46,8 @@ impl LimitKey {
     pub const API_SERVER: Self = Self(0);
 }
 
-/// What a host becomes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// What a host becomes. It is read, here and in fleet files, by the words of fleet files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// A worker.
@@ -55,6 +55,17 @@ pub enum Role {
     Worker,
     /// A control-plane node. No two of them join or leave at the same time.
     ControlPlane,
+}
+
+impl Role {
+    /// As it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Worker => "worker",
+            Self::ControlPlane => "control-plane",
+        }
+    }
 }
 
 /// One host of the run.
@@ -73,7 +84,7 @@ pub struct HostPlan {
     pub limits: Vec<LimitKey>,
     /// Its place in [`RolloutPlan::manuals`].
     #[serde(default)]
-    pub manual: u16,
+    pub manual: u32,
 }
 
 /// What a limit stands for.
@@ -390,7 +401,8 @@ mod tests {
 
     #[test]
     fn a_plan_survives_the_journal_and_other_hosts_have_another_fingerprint() {
-        let before = plan(&["a", "b"]);
+        let mut before = plan(&["a", "b"]);
+        before.hosts[1].role = Role::ControlPlane;
         let text = serde_json::to_string(&before).unwrap();
         assert_eq!(serde_json::from_str::<RolloutPlan>(&text).unwrap(), before);
         assert_ne!(before.fingerprint(), plan(&["b", "a"]).fingerprint());

@@ -67,6 +67,14 @@ pub enum RolloutError {
     /// There is nothing to take up.
     #[error("there is no run of this fleet")]
     NoRun,
+    /// The run that was named is not in the journal.
+    #[error("there is no run {run} of this fleet")]
+    UnknownRun {
+        /// What was named.
+        run: String,
+        /// Those that are there, the oldest first.
+        known: Vec<String>,
+    },
     /// The journal does not tell a run of this fleet.
     #[error("the journal of the run cannot be followed")]
     Replay(#[source] ReplayError),
@@ -84,7 +92,7 @@ impl RolloutError {
             Self::Access(failure) => &failure.id,
             Self::Plan(_) => "usage",
             Self::Unfinished { .. } => "fleet-unfinished",
-            Self::NoRun => "fleet-no-run",
+            Self::NoRun | Self::UnknownRun { .. } => "fleet-no-run",
         }
     }
 
@@ -115,6 +123,7 @@ impl RolloutError {
             Self::Access(failure) => return failure.cure.clone(),
             Self::Plan(_) => "correct the fleet file".into(),
             Self::Unfinished { .. } => "`muster fleet resume` goes on with it, `muster fleet undo` takes it back".into(),
+            Self::UnknownRun { known, .. } => format!("runs that are known: {}", known.join(", ")),
             Self::NoRun => "begin one with `muster fleet join`; another state directory is named with --state-dir".into(),
         })
     }
@@ -188,6 +197,10 @@ mod tests {
     fn what_stands_in_the_way_has_an_id_a_code_and_a_cure() {
         let errors = [
             RolloutError::NoRun,
+            RolloutError::UnknownRun {
+                run: "r".into(),
+                known: vec!["q".into()],
+            },
             RolloutError::Locked { holder: "x".into() },
             RolloutError::Unfinished { run: "r".into() },
             RolloutError::Access(StageFailure::terminal(fault::ids::ACCESS, "m").with_cure("c")),

@@ -123,7 +123,8 @@ fn difference(before: Option<&HostFacts>, now: Option<&HostFacts>) -> String {
         (None, _) => "was not in the plan".to_owned(),
         (_, None) => "is not in the fleet any more".to_owned(),
         (Some(before), Some(now)) if before.node != now.node => match &now.node {
-            Some(_) => "has a Node now, another than before".to_owned(),
+            Some(_) if before.node.is_none() => "has a Node now".to_owned(),
+            Some(_) => "has another Node than before".to_owned(),
             None => "has no Node any more".to_owned(),
         },
         (
@@ -236,7 +237,10 @@ mod tests {
         let before = plan(facts(None, "x86_64"));
         assert!(before.differences(&plan(facts(None, "x86_64"))).is_empty());
         let other = before.differences(&plan(facts(Some("uid"), "x86_64")));
-        assert_eq!(other, ["w1 has a Node now, another than before"]);
+        assert_eq!(other, ["w1 has a Node now"]);
+        let other =
+            plan(facts(Some("old"), "x86_64")).differences(&plan(facts(Some("uid"), "x86_64")));
+        assert_eq!(other, ["w1 has another Node than before"]);
         let other = before.differences(&plan(facts(None, "aarch64")));
         assert_eq!(other, ["w1 was \"x86_64\" and is \"aarch64\""]);
         let source = Source::default();

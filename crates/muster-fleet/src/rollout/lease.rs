@@ -13,7 +13,7 @@ use muster_net::ApiError;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::access::Api;
 
@@ -211,7 +211,12 @@ impl Leases {
         loop {
             sleep(RENEWAL).await;
             let names: Vec<String> = self.0.held.lock().keys().cloned().collect();
-            let renewals = names.iter().map(|lease| self.renew(lease));
+            // One that has no answer must not hold up the others until they expire.
+            let renewals = names.iter().map(|lease| async move {
+                if timeout(RENEWAL, self.renew(lease)).await.is_err() {
+                    self.lose_if_expired(lease);
+                }
+            });
             futures::future::join_all(renewals).await;
         }
     }
@@ -237,10 +242,15 @@ impl Leases {
             Err(error) if error.is_conflict() => self.look_again(lease).await,
             Err(error) => {
                 tracing::debug!(lease, %error, "a lease was not renewed");
-                if held.renewed.elapsed() >= DURATION {
-                    self.lose(lease);
-                }
+                self.lose_if_expired(lease);
             }
+        }
+    }
+
+    fn lose_if_expired(&self, lease: &str) {
+        let renewed = self.0.held.lock().get(lease).map(|held| held.renewed);
+        if renewed.is_some_and(|renewed| renewed.elapsed() >= DURATION) {
+            self.lose(lease);
         }
     }
 
@@ -432,6 +442,25 @@ mod tests {
             () = ours.keep() => unreachable!(),
             changed = lost.changed() => changed.unwrap(),
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renewal_without_an_answer_costs_its_own_lease_and_no_other() {
+        let api = Memory::default();
+        let ours = leases(&api, "a");
+        ours.take("silent").await.unwrap();
+        ours.take("other").await.unwrap();
+        api.never_answer(&path("silent"));
+        let begin = Instant::now();
+        let mut lost = ours.lost();
+        tokio::select! {
+            () = ours.keep() => unreachable!(),
+            changed = lost.changed() => changed.unwrap(),
+        }
+        assert_eq!(lost.borrow().as_deref(), Some("silent"));
+        assert!(begin.elapsed() >= DURATION);
+        let held = ours.0.held.lock();
+        assert!(held["other"].renewed.elapsed() <= 2 * RENEWAL);
     }
 
     #[tokio::test(start_paused = true)]

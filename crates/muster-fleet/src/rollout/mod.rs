@@ -41,7 +41,7 @@ pub use plan::{plan_of, run_id};
 pub use providers::Providers;
 pub use reach::{Reach, Secrets};
 pub use report::{HostReport, RunReport};
-pub use run::{GivenCredential, Outcome, RunOptions, begin, last_run, report, resume};
+pub use run::{GivenCredential, Outcome, RunOptions, begin, find_run, last_run, report, resume};
 pub use sinks::{Spans, Webhook};
 pub use store::{About, FleetDir, RunJournal, Source, StoreFailure};
 pub use take_out::take_out;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use muster_rollout::fleet_file::{self, Fleet, HostSpec, Provider};
 use muster_rollout::{
-    Auto, Backoff, Cap, HostPlan, Keep, Limit, LimitKey, LimitKind, Manual, Policy, Role,
-    RolloutPlan, RunId, Share, StageTime, Timeouts, TokenPolicy, UndoPlan, Waves,
+    Auto, Backoff, Cap, HostPlan, Keep, Limit, LimitKey, LimitKind, Manual, Policy, RolloutPlan,
+    RunId, Share, StageTime, Timeouts, TokenPolicy, UndoPlan, Waves,
 };
 use std::time::Duration;
 
@@ -40,10 +40,7 @@ pub fn plan_of(fleet: &Fleet, run: RunId, seed: u64) -> RolloutPlan {
     let mut manuals = Manuals::default();
     let hosts = fleet.hosts.iter().map(|host| HostPlan {
         name: Arc::from(host.name.as_str()),
-        role: match host.settings.role {
-            fleet_file::Role::Worker => Role::Worker,
-            fleet_file::Role::ControlPlane => Role::ControlPlane,
-        },
+        role: host.settings.role,
         provision: !matches!(host.settings.provider, Provider::None),
         limits: limits_of(host, &jumps, &groups),
         manual: manuals.of(host),
@@ -183,11 +180,11 @@ fn timeouts(timeouts: &fleet_file::Timeouts) -> Timeouts {
 #[derive(Default)]
 struct Manuals {
     all: Vec<Manual>,
-    places: HashMap<String, u16>,
+    places: HashMap<String, u32>,
 }
 
 impl Manuals {
-    fn of(&mut self, host: &HostSpec) -> u16 {
+    fn of(&mut self, host: &HostSpec) -> u32 {
         let mut own = manual(host);
         // `{name}` is filled in by whoever shows it; what names this host otherwise is its own.
         for text in [
@@ -204,10 +201,8 @@ impl Manuals {
         if let Some(place) = self.places.get(&key) {
             return *place;
         }
-        let Ok(place) = u16::try_from(self.all.len()) else {
-            // More kinds of hosts than there are numbers: the last one serves, as its words name what to do.
-            return u16::MAX;
-        };
+        // A number that names nothing has no instructions, which is better than those of another host.
+        let place = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
         self.all.push(own);
         self.places.insert(key, place);
         place

@@ -186,6 +186,23 @@ pub async fn last_run(journal: &RunJournal) -> Result<RunId, RolloutError> {
     runs.into_iter().next_back().ok_or(RolloutError::NoRun)
 }
 
+/// The run of this name, or the last one.
+///
+/// # Errors
+/// [`RolloutError::NoRun`], [`RolloutError::UnknownRun`], or the journal cannot be read.
+pub async fn find_run(journal: &RunJournal, named: Option<&str>) -> Result<RunId, RolloutError> {
+    let Some(name) = named else {
+        return last_run(journal).await;
+    };
+    let runs = journal.runs().await.map_err(RolloutError::Store)?;
+    let known = runs.iter().map(|run| run.0.clone()).collect();
+    let found = runs.into_iter().find(|run| run.0 == name);
+    found.ok_or(RolloutError::UnknownRun {
+        run: name.to_owned(),
+        known,
+    })
+}
+
 /// Where a run stands by its journal.
 ///
 /// # Errors

@@ -9,11 +9,11 @@ use muster_saga::{Event, Status};
 use super::{
     Resume, Rollout,
     course::{Course, Order},
-    host::{Parting, Posture},
+    host::{Host, Parting, Posture},
 };
 use crate::{
-    Ending, EventKind, GivenToken, HostIndex, PlanError, Record, RolloutPlan, Stage, StageFailure,
-    Verdict, policy::ControlPlane,
+    Counts, Ending, EventKind, GivenToken, HostIndex, PlanError, Record, RolloutPlan, Stage,
+    StageFailure, Verdict, policy::ControlPlane,
 };
 
 /// Why records do not tell a run of a plan. Nothing must be done on their word.
@@ -65,17 +65,18 @@ pub(super) fn resume(
     rollout.incarnation = past.incarnation + 1;
     let over = past.verdict.filter(|verdict| is_over(verdict, how));
     if let Some(verdict) = over {
+        rollout.stand_as_ended();
         rollout.end(verdict);
         return Ok(rollout);
     }
     rollout.ledger.record(Record::Resumed { how, at: now });
+    let counts = rollout.counts_so_far();
+    rollout.tell(EventKind::RunResumed { counts });
     match (how, past.unwinding) {
         (_, Some(reason)) => rollout.go_on_unwinding(reason),
         (Resume::Undo, None) => rollout.turn_back(),
         (Resume::GoOn, None) => rollout.go_on_forward(),
     }
-    let counts = rollout.counts();
-    rollout.tell(EventKind::RunResumed { counts });
     rollout.settle_down();
     Ok(rollout)
 }
@@ -168,7 +169,42 @@ impl Rollout {
         Some(())
     }
 
+    /// Where the hosts stood when the run was cut off.
+    fn counts_so_far(&self) -> Counts {
+        let keep_machines = self.plan.undo.keep_machines;
+        let many = |of: &dyn Fn(&Host) -> bool| {
+            u32::try_from(self.hosts.iter().filter(|host| of(host)).count()).unwrap_or(u32::MAX)
+        };
+        let back = |host: &Host| host.is_on_its_way_back();
+        let joined = |host: &Host| host.status(Stage::Ready) == Status::Done && !back(host);
+        Counts {
+            hosts: self.tally.hosts,
+            joined: many(&joined),
+            failed: many(&|host| back(host) && host.status(Stage::Ready) != Status::Done),
+            undone: many(&|host| back(host) && host.next_undo(keep_machines).is_none()),
+            stuck: 0,
+            untouched: many(&|host| !host.is_attempted()),
+        }
+    }
+
+    /// Nothing is done any more: hosts stand where the records leave them.
+    fn stand_as_ended(&mut self) {
+        let counts = self.counts_so_far();
+        (self.tally.joined, self.tally.failed) = (counts.joined, counts.failed);
+        (self.tally.undone, self.tally.touched) = (counts.undone, counts.hosts - counts.untouched);
+        for state in &mut self.hosts {
+            if state.is_on_its_way_back() {
+                state.turn(Posture::Undone);
+            } else if state.status(Stage::Ready) == Status::Done {
+                state.turn(Posture::Joined);
+            }
+        }
+    }
+
     fn go_on_unwinding(&mut self, reason: String) {
+        self.tell(EventKind::Unwinding {
+            reason: reason.clone(),
+        });
         self.reason = Some(StageFailure {
             message: reason,
             ..StageFailure::taken_back()

@@ -121,9 +121,9 @@ impl Rollout {
             reason: reason.to_owned(),
             at: self.now,
         });
-        self.tell(EventKind::Unwinding {
+        self.ledger.hold(Held::Tell(EventKind::Unwinding {
             reason: reason.to_owned(),
-        });
+        }));
         self.take_all_back();
     }
 
@@ -201,7 +201,7 @@ impl Rollout {
             return None;
         }
         let plan = &self.plan.hosts[host.as_usize()];
-        let manual = self.plan.manuals.get(usize::from(plan.manual));
+        let manual = self.plan.manuals.get(plan.manual as usize);
         let left = state.left_behind(self.plan.undo.keep_machines);
         let instructions = left.map(|stage| {
             let text = manual.map(|manual| manual.instruction(stage, &plan.name));

@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+pub use crate::plan::Role;
+
 /// How a host is reached.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Connection {
@@ -88,26 +90,6 @@ pub enum SecretSource {
     Env(String),
     /// The first line of a file on this machine.
     File(String),
-}
-
-/// What a host becomes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// A node.
-    #[default]
-    Worker,
-    /// A node with a control plane.
-    ControlPlane,
-}
-
-impl Role {
-    /// As it is written.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Worker => "worker",
-            Self::ControlPlane => "control-plane",
-        }
-    }
 }
 
 /// A taint of a Node (`v1.Taint`).

@@ -493,14 +493,14 @@ fn join_killed_at(trial: &Trial, count: usize) -> bool {
     }
 }
 
-/// Every so many-th write of the journal is a place to die in; `MUSTER_TEST_EVERY_RECORD` tries each.
-fn places_to_die(sample: usize) -> impl Iterator<Item = usize> {
-    let step = if std::env::var_os("MUSTER_TEST_EVERY_RECORD").is_some() {
-        1
+/// Every so many-th write of the journal from the `first` on is a place to die in; `MUSTER_TEST_EVERY_RECORD` tries each.
+fn places_to_die(first: usize, sample: usize) -> impl Iterator<Item = usize> {
+    let (first, step) = if std::env::var_os("MUSTER_TEST_EVERY_RECORD").is_some() {
+        (1, 1)
     } else {
-        sample
+        (first, sample)
     };
-    (1..).step_by(step)
+    (first..).step_by(step)
 }
 
 fn reset_all(trial: &Trial) {
@@ -515,7 +515,7 @@ fn a_coordinator_killed_at_any_record_is_taken_up_again_and_all_join() {
     let trial = Trial::of(3);
     trial.write(true, "", |_| "");
     let mut killed = 0;
-    for place in places_to_die(6) {
+    for place in places_to_die(1, 6) {
         if !join_killed_at(&trial, place) {
             break;
         }
@@ -538,7 +538,7 @@ fn a_coordinator_killed_at_any_record_can_be_undone_instead() {
     let trial = Trial::of(3);
     trial.write(true, "", |_| "");
     let mut killed = 0;
-    for place in places_to_die(6) {
+    for place in places_to_die(4, 6) {
         if !join_killed_at(&trial, place) {
             break;
         }

@@ -18,6 +18,7 @@ struct Inside {
     version: u64,
     away: bool,
     refusals: Vec<(String, u16)>,
+    unanswered: Option<String>,
     calls: Vec<String>,
 }
 
@@ -36,6 +37,7 @@ impl Default for Memory {
                 version: 1,
                 away: false,
                 refusals: Vec::new(),
+                unanswered: None,
                 calls: Vec::new(),
             })),
             news: broadcast::Sender::new(1024),
@@ -62,6 +64,11 @@ impl Memory {
     /// The next call that begins with `call` (`POST /api/…`) is refused with this status.
     pub(crate) fn refuse_next(&self, call: &str, code: u16) {
         self.inside.lock().refusals.push((call.to_owned(), code));
+    }
+
+    /// Changes of this object never have an answer.
+    pub(crate) fn never_answer(&self, path: &str) {
+        self.inside.lock().unanswered = Some(path.to_owned());
     }
 
     /// Every call so far, `METHOD path`.
@@ -217,6 +224,9 @@ impl Api for Memory {
     }
 
     async fn merge(&self, path: &str, patch: &Value) -> Result<Value, ApiError> {
+        if self.inside.lock().unanswered.as_deref() == Some(path) {
+            std::future::pending::<()>().await;
+        }
         let mut inside = self.call("PATCH", path)?;
         let found = inside
             .objects

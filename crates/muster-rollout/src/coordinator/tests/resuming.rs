@@ -1,7 +1,7 @@
 //! From records alone.
 
 use super::desk::{Desk, broken, plan};
-use crate::{Ending, Record, ReplayError, Resume, Rollout, Stage};
+use crate::{Ending, EventKind, HostStanding, Record, ReplayError, Resume, Rollout, Stage};
 
 #[test]
 fn what_was_in_the_middle_is_begun_again_with_the_next_attempt() {
@@ -59,15 +59,41 @@ fn a_run_that_was_going_back_goes_on_going_back() {
 fn a_run_that_has_ended_ends_again_the_same_way_and_can_still_be_undone() {
     let mut desk = Desk::under_way(plan(2, 2));
     let verdict = desk.finish();
+    let standings = |desk: &Desk| -> Vec<HostStanding> {
+        desk.rollout.hosts().map(|host| host.standing).collect()
+    };
     let desk = desk.resumed(Resume::GoOn);
     assert_eq!(desk.verdict, Some(verdict));
+    assert_eq!(standings(&desk), [HostStanding::Joined; 2]);
+    assert_eq!(desk.rollout.counts().joined, 2);
     let mut desk = desk.resumed(Resume::Undo);
     let verdict = desk.finish();
     assert_eq!((verdict.ending, verdict.counts.undone), (Ending::Undone, 2));
+    let again = desk.resumed(Resume::Undo);
+    assert_eq!(again.verdict, Some(verdict));
+    assert_eq!(standings(&again), [HostStanding::Undone; 2]);
+    let desk = again;
     assert_eq!(
         desk.undone_stages(0),
         [Stage::Lock, Stage::Join, Stage::Prepare]
     );
+}
+
+#[test]
+fn a_run_that_is_taken_up_says_first_how_far_it_had_come_and_then_what_it_does() {
+    let mut desk = Desk::under_way(plan(4, 2));
+    desk.join(0);
+    desk.bring_to(1, Stage::Join);
+    let desk = desk.resumed(Resume::Undo);
+    let EventKind::RunResumed { counts } = &desk.events[0] else {
+        panic!("{:?}", desk.events);
+    };
+    assert_eq!((counts.joined, counts.undone, counts.untouched), (1, 0, 1));
+    let unwinding = |event: &EventKind| matches!(event, EventKind::Unwinding { .. });
+    assert_eq!(desk.events.iter().position(unwinding), Some(1));
+    // Cut off again: the way back is told once more, as this stream is a new one.
+    let desk = desk.resumed(Resume::GoOn);
+    assert!(unwinding(&desk.events[1]), "{:?}", desk.events);
 }
 
 #[test]

@@ -5,11 +5,14 @@ use crate::exit::Failure;
 use muster_fleet::rollout::{HostReport, Outcome, RunReport, exit_code};
 use muster_identity::short_human_duration;
 use muster_rollout::{Ending, Stuck, Verdict, failure_ids};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// The most names in one line.
 const NAMES: usize = 12;
+/// How long they are together, with which a line stays within 80 columns.
+const NAMES_WIDTH: usize = 44;
 
 /// The page for people.
 pub(super) fn page(outcome: &Outcome) -> String {
@@ -26,6 +29,16 @@ pub(super) fn page(outcome: &Outcome) -> String {
         );
     }
     text
+}
+
+/// What the events do not say, for programs.
+pub(super) fn lines(outcome: &Outcome) -> impl Iterator<Item = Value> {
+    let notes = outcome.notes.iter();
+    let notes = notes.map(|note| json!({"type": "Note", "message": note}));
+    let lapses = outcome.lapses.iter().map(|lapse| {
+        json!({"type": "EventsMissed", "sink": lapse.sink, "lost": lapse.lost, "reason": lapse.reason})
+    });
+    notes.chain(lapses)
 }
 
 /// How a run ended, or how far it is.
@@ -82,7 +95,14 @@ fn words_of(ending: Ending) -> &'static str {
 }
 
 fn some(names: &[&str]) -> String {
-    let shown = names.len().min(NAMES);
+    let mut width = 0;
+    let fits = |name: &&&str| {
+        width += name.chars().count() + 2;
+        width <= NAMES_WIDTH
+    };
+    let shown = names.iter().take(NAMES).take_while(fits).count();
+    // A single name is shown however long it is.
+    let shown = shown.max(1).min(names.len());
     let more = names.len() - shown;
     let mut text = names[..shown].join(", ");
     if more > 0 {
@@ -209,6 +229,7 @@ pub(super) fn result(outcome: &Outcome, meant_to_undo: bool) -> Result<(), Failu
 mod tests {
     use super::*;
     use jiff::Timestamp;
+    use muster_fleet::rollout::Lapse;
     use muster_rollout::{Counts, RunId, Stage, StageFailure};
 
     fn host(name: &str, standing: &str, failure: Option<StageFailure>) -> HostReport {
@@ -284,6 +305,35 @@ or, once the cause is mended: muster fleet undo
 ";
         assert_eq!(page, expected);
         assert_eq!(result(&outcome, true).unwrap_err().code, exit_code::STUCK);
+    }
+
+    #[test]
+    fn names_stay_within_a_narrow_terminal_and_those_left_out_are_counted() {
+        let names: Vec<String> = (1..=30).map(|n| format!("worker-{n:02}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        assert_eq!(
+            some(&names),
+            "worker-01, worker-02, worker-03, worker-04 and 26 more"
+        );
+        assert_eq!(some(&names[..2]), "worker-01, worker-02");
+        let long = "x".repeat(70);
+        assert_eq!(some(&[&long, "b"]), format!("{long} and 1 more"));
+        assert_eq!(some(&[]), "");
+    }
+
+    #[test]
+    fn programs_are_told_as_well_what_a_listener_missed() {
+        let mut outcome = outcome(Ending::Joined, vec![], vec![]);
+        outcome.notes.push("a Lease was taken over".into());
+        outcome.lapses.push(Lapse {
+            sink: "webhook".into(),
+            lost: 3,
+            reason: "no answer".into(),
+        });
+        let lines: Vec<Value> = lines(&outcome).collect();
+        assert_eq!(lines[0]["message"], "a Lease was taken over");
+        assert_eq!(lines[1]["type"], "EventsMissed");
+        assert_eq!(lines[1]["lost"], 3);
     }
 
     #[test]

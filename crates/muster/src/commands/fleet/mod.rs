@@ -51,12 +51,8 @@ async fn again(take_up: TakeUp, how: Resume, printer: Printer) -> Result<(), Fai
     let dir = source::found_state_dir(&take_up.state, &take_up.which, printer)?;
     let dir = open_state(&dir)?;
     let journal = dir.journal();
-    let run = match &take_up.run {
-        Some(run) => RunId(run.clone()),
-        None => rollout::last_run(&journal)
-            .await
-            .map_err(|error| failure(&error))?,
-    };
+    let run = rollout::find_run(&journal, take_up.run.as_deref()).await;
+    let run = run.map_err(|error| failure(&error))?;
     let about = journal.about(&run).await;
     let about = about.map_err(|error| failure(&RolloutError::Store(error)))?;
     // The fleet as it was when the run began, whatever its file says by now.
@@ -180,8 +176,9 @@ async fn finish(
     if let Err(error) = closed {
         tracing::warn!(%error, "the journal was not closed in order");
     }
-    if printer.output() == Output::Text {
-        printer.text(ending::page(&outcome));
+    match printer.output() {
+        Output::Text => printer.text(ending::page(&outcome)),
+        Output::Json | Output::Yaml => ending::lines(&outcome).for_each(|line| printer.json(&line)),
     }
     ending::result(&outcome, meant_to_undo)
 }

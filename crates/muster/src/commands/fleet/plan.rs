@@ -3,7 +3,7 @@
 
 use super::source::{self, Loaded};
 use super::{access, failure, secrets};
-use crate::args::fleet::{Plan, Way};
+use crate::args::fleet::{Plan, Way, Which};
 use crate::exit::Failure;
 use crate::printer::{Output, Printer};
 use muster_fleet::rollout::{self, Deed, Facts, Reach, SavedPlan, exit_code};
@@ -31,8 +31,9 @@ pub(super) async fn run(plan: &Plan, printer: Printer) -> Result<(), Failure> {
         let saved = SavedPlan::new(&loaded.fleet.name, &loaded.source, facts);
         save(path, &saved)?;
         printer.note(format!(
-            "saved to {}; use it: muster fleet join --plan {}",
+            "saved to {}; use it: muster fleet join {}--plan {}",
             path.display(),
+            flags(&plan.which),
             path.display()
         ));
     }
@@ -49,6 +50,22 @@ async fn look(fleet: &Fleet, way: &Way) -> Result<Facts, Failure> {
     let kubeconfig = access::of_fleet(fleet, way)?;
     let facts = rollout::look(fleet, kubeconfig, &reach, &secrets).await;
     facts.map_err(|error| failure(&error))
+}
+
+/// The flags that name the same fleet again.
+fn flags(which: &Which) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    if let Some(file) = &which.file {
+        let _ = write!(text, "-f {} ", file.display());
+    }
+    if let Some(inventory) = &which.inventory {
+        let _ = write!(text, "--inventory {} ", inventory.display());
+    }
+    if !which.limit.is_empty() {
+        let _ = write!(text, "--limit {} ", which.limit.join(","));
+    }
+    text
 }
 
 fn save(path: &Path, saved: &SavedPlan) -> Result<(), Failure> {
@@ -79,7 +96,7 @@ pub(super) async fn refuse_stale(path: &Path, loaded: &Loaded, way: &Way) -> Res
     );
     failure.causes = differences;
     Err(failure.cure(format!(
-        "look at it again: muster fleet plan --save {}",
+        "look at it again: muster fleet plan with the same flags and --save {}",
         path.display()
     )))
 }
@@ -224,4 +241,22 @@ fn told(fleet: &Fleet, facts: Option<&Facts>) -> serde_json::Value {
         "hosts": hosts.collect::<Vec<_>>(),
         "facts": facts,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_that_uses_a_saved_plan_names_the_same_fleet() {
+        let which = Which {
+            file: Some("east.yaml".into()),
+            inventory: Some("hosts.ini".into()),
+            limit: vec!["a".into(), "b".into()],
+        };
+        assert_eq!(
+            flags(&which),
+            "-f east.yaml --inventory hosts.ini --limit a,b "
+        );
+    }
 }

@@ -5,19 +5,14 @@ use crate::args::fleet::Status;
 use crate::exit::Failure;
 use crate::printer::{Output, Printer};
 use muster_fleet::rollout::{self, FleetDir, RolloutError, RunReport, StoreFailure};
-use muster_rollout::RunId;
 
 pub(super) async fn run(status: &Status, printer: Printer) -> Result<(), Failure> {
     let path = source::found_state_dir(&status.state, &status.which, printer)?;
     let report = match FleetDir::open(&path) {
         Ok(dir) => {
             let journal = dir.journal();
-            let run = match &status.run {
-                Some(run) => RunId(run.clone()),
-                None => rollout::last_run(&journal)
-                    .await
-                    .map_err(|error| failure(&error))?,
-            };
+            let run = rollout::find_run(&journal, status.run.as_deref()).await;
+            let run = run.map_err(|error| failure(&error))?;
             let report = rollout::report(&journal, &run).await;
             let closed = dir.close().await;
             closed.map_err(|error| failure(&RolloutError::Store(error)))?;

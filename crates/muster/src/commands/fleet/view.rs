@@ -12,17 +12,21 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
 use muster_fleet::rollout::Sink;
 use muster_rollout::Event;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// What waits to be shown.
 const QUEUE: usize = 8192;
 /// How often the hosts at work are drawn.
 const FRAME: Duration = Duration::from_millis(100);
-/// How long the screen may take for what is left at the end.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// How long whoever reads may take nothing in at the end; then the rest is lost.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// How long is waited until there may be room for more to show.
+const MOMENT: Duration = Duration::from_millis(10);
 
 enum Show {
     Event(Arc<Event>),
@@ -34,6 +38,8 @@ enum Show {
 #[derive(Clone)]
 pub(super) struct Screen {
     shows: SyncSender<Show>,
+    /// How much was shown: whether somebody takes it in.
+    shown: Arc<AtomicU64>,
 }
 
 impl Screen {
@@ -42,11 +48,28 @@ impl Screen {
         let _ = self.shows.try_send(Show::Remark(text.to_owned()));
     }
 
-    /// Shows what is left and takes the moving part away.
+    /// Shows what is left, as long as it is taken in, and takes the moving part away.
     pub(super) async fn end(&self) {
-        let (done, ended) = oneshot::channel();
-        if self.shows.try_send(Show::End(done)).is_ok() {
-            let _ = tokio::time::timeout(FAREWELL, ended).await;
+        let (done, mut ended) = oneshot::channel();
+        let mut last = Some(Show::End(done));
+        let mut shown = self.shown.load(Ordering::Relaxed);
+        let mut since = Instant::now();
+        while since.elapsed() < FAREWELL {
+            last = last.and_then(|end| match self.shows.try_send(end) {
+                Err(TrySendError::Full(end)) => Some(end),
+                Ok(()) | Err(TrySendError::Disconnected(_)) => None,
+            });
+            // Nobody will answer any more, or somebody has.
+            if last.is_none() && tokio::time::timeout(MOMENT, &mut ended).await.is_ok() {
+                return;
+            }
+            if last.is_some() {
+                tokio::time::sleep(MOMENT).await;
+            }
+            let now = self.shown.load(Ordering::Relaxed);
+            if now != shown {
+                (shown, since) = (now, Instant::now());
+            }
         }
     }
 }
@@ -55,11 +78,13 @@ impl Screen {
 pub(super) fn screen(printer: Printer, hosts: usize) -> (Screen, Box<dyn Sink>) {
     let (shows, queue) = sync_channel(QUEUE);
     let writer = std::thread::Builder::new().name("screen".to_owned());
-    let started = writer.spawn(move || show(printer, hosts, &queue));
+    let shown = Arc::<AtomicU64>::default();
+    let counter = Arc::clone(&shown);
+    let started = writer.spawn(move || show(printer, hosts, &queue, &counter));
     if let Err(error) = started {
         tracing::warn!(%error, "nothing will be shown");
     }
-    let screen = Screen { shows };
+    let screen = Screen { shows, shown };
     (screen.clone(), Box::new(Feed(screen)))
 }
 
@@ -73,25 +98,25 @@ impl Sink for Feed {
 
     async fn take(&mut self, events: &[Arc<Event>]) -> Result<(), String> {
         for event in events {
-            match self.0.shows.try_send(Show::Event(Arc::clone(event))) {
-                Ok(()) => {}
-                Err(TrySendError::Full(_)) => {
-                    return Err("the terminal does not take them in".to_owned());
-                }
-                Err(TrySendError::Disconnected(_)) => {
+            // The queue before this one fills up meanwhile, and counts what it loses.
+            while let Err(error) = self.0.shows.try_send(Show::Event(Arc::clone(event))) {
+                if matches!(error, TrySendError::Disconnected(_)) {
                     return Err("nothing is shown any more".to_owned());
                 }
+                tokio::time::sleep(MOMENT).await;
             }
         }
         Ok(())
     }
 }
 
-fn show(printer: Printer, hosts: usize, queue: &Receiver<Show>) {
+fn show(printer: Printer, hosts: usize, queue: &Receiver<Show>, shown: &AtomicU64) {
     let mut moving = printer.is_watched().then(Moving::new);
     let mut board = Board::new(hosts);
     loop {
-        match queue.recv_timeout(FRAME) {
+        let next = queue.recv_timeout(FRAME);
+        shown.fetch_add(1, Ordering::Relaxed);
+        match next {
             Ok(Show::Event(event)) => {
                 if printer.output() != Output::Text {
                     printer.json(&*event);
@@ -130,7 +155,8 @@ struct Moving {
     lines: MultiProgress,
     rows: Vec<ProgressBar>,
     summary: ProgressBar,
-    drawn: std::time::Instant,
+    drawn: Instant,
+    _unechoed: Option<Unechoed>,
 }
 
 impl Moving {
@@ -141,7 +167,8 @@ impl Moving {
             lines,
             rows: Vec::new(),
             summary,
-            drawn: std::time::Instant::now(),
+            drawn: Instant::now(),
+            _unechoed: Unechoed::begin(),
         }
     }
 
@@ -149,7 +176,7 @@ impl Moving {
         if self.drawn.elapsed() < FRAME {
             return;
         }
-        self.drawn = std::time::Instant::now();
+        self.drawn = Instant::now();
         let (height, width) = console_size();
         // The rows leave room for lines that stay.
         let most = usize::from(height).saturating_sub(6).clamp(3, 24);
@@ -178,6 +205,26 @@ impl Moving {
         }
         self.summary.finish_and_clear();
         let _ = self.lines.clear();
+    }
+}
+
+/// While rows are drawn the terminal does not echo Ctrl-C as `^C`: the cursor stands at the end of a full line, and the
+/// echo would begin another one that nobody takes away.
+struct Unechoed(Termios);
+
+impl Unechoed {
+    fn begin() -> Option<Self> {
+        let before = tcgetattr(std::io::stdin()).ok()?;
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(LocalModes::ECHOCTL);
+        tcsetattr(std::io::stdin(), OptionalActions::Now, &quiet).ok()?;
+        Some(Self(before))
+    }
+}
+
+impl Drop for Unechoed {
+    fn drop(&mut self) {
+        let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &self.0);
     }
 }
 

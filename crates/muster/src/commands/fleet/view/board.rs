@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 use muster_identity::short_human_duration;
-use muster_rollout::{Event, EventKind, HostName, Stage, StageFailure};
+use muster_rollout::{Event, EventKind, HostName, Stage, StageFailure, failure_ids};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -250,6 +250,12 @@ impl Board {
             {
                 of("joined", host, format!("{seconds:.1} s"))
             }
+            // Why many hosts end at once was told once.
+            EventKind::ClusterNodeJoinFailed { failure, .. }
+                if watched && self.hosts > FEW && is_by_wish(failure) =>
+            {
+                None
+            }
             EventKind::ClusterNodeJoinFailed {
                 host,
                 stage,
@@ -305,6 +311,10 @@ impl AtWork {
             elapsed(self.since, now)
         )
     }
+}
+
+fn is_by_wish(failure: &StageFailure) -> bool {
+    [failure_ids::INTERRUPTED, failure_ids::STOPPED].contains(&failure.id.as_str())
 }
 
 fn words(failure: &StageFailure) -> String {
@@ -439,5 +449,17 @@ mod tests {
             line,
             "FAILED    w1               join: another CA [pin-mismatch]"
         );
+        let stopped = event(
+            0,
+            EventKind::ClusterNodeJoinFailed {
+                host: host(1),
+                stage: Stage::Join,
+                failure: StageFailure::terminal(failure_ids::STOPPED, "stopped at once"),
+            },
+        );
+        assert!(board.line(&stopped, true).is_some());
+        // Hundreds of times the same would push the rest off the screen.
+        assert_eq!(Board::new(300).line(&stopped, true), None);
+        assert!(Board::new(300).line(&stopped, false).is_some());
     }
 }
