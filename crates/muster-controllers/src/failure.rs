@@ -41,6 +41,7 @@ pub(crate) fn told(error: &(dyn std::error::Error + 'static)) -> String {
 fn words_of(error: &(dyn std::error::Error + 'static)) -> String {
     match error.downcast_ref::<kube::Error>() {
         Some(kube::Error::Api(status)) => status.message.clone(),
+        Some(kube::Error::Service(cause)) => cause.to_string(),
         _ => error.to_string(),
     }
 }

@@ -25,6 +25,9 @@ use muster_handshake::HandshakeError;
 use printer::Printer;
 use std::process::ExitCode;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 fn main() -> ExitCode {
     if kubeadm::is_meant(std::env::args_os()) {
@@ -101,14 +104,28 @@ fn log_to_standard_error(verbose: u8, command: &Command) {
     };
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(level)
+        .with_ansi(printer::is_coloured())
         .with_writer(std::io::stderr);
     let is_json =
         matches!(command, Command::Operator(operator) if operator.log_format == LogFormat::Json);
     if is_json {
-        subscriber.json().flatten_event(true).init();
+        let subscriber = subscriber.json().flatten_event(true).finish();
+        subscriber.with(ours(level)).init();
     } else {
-        subscriber.init();
+        subscriber.finish().with(ours(level)).init();
     }
+}
+
+/// What is logged of libraries: their errors are ours to tell, once, in our words.
+pub(crate) fn ours(level: LevelFilter) -> Targets {
+    let library = if level > LevelFilter::INFO {
+        level
+    } else {
+        LevelFilter::OFF
+    };
+    Targets::new()
+        .with_default(level)
+        .with_target("kube_client", library)
 }
 
 /// The end of a handshake, in the form of every other failure.

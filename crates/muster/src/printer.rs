@@ -19,6 +19,12 @@ pub(crate) enum Output {
     Yaml,
 }
 
+/// Whether the log may be coloured: a person reads it, who has not asked for none (`NO_COLOR`).
+pub(crate) fn is_coloured() -> bool {
+    let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    std::io::stderr().is_terminal() && !is_unwanted
+}
+
 /// Writes what a command has to say.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Printer {

@@ -8,6 +8,8 @@ use muster_kubeadm::config::{ConfigError, Unusable};
 use std::fmt::Write as _;
 use std::panic::Location;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// The commands that are kubeadm's word for word under this program's own name too.
 pub(super) const OWN_COMMANDS: [&str; 4] = ["config", "certs", "kubeconfig", "init"];
@@ -158,6 +160,7 @@ pub(super) fn api(what: &str, error: &kube::Error) -> Refusal {
             };
             Refusal::new("cluster-refused", CLUSTER, text)
         }
+        _ if what.is_empty() => crate::cluster::api_failure("cannot ask the cluster", error).into(),
         _ => crate::cluster::api_failure(what, error).into(),
     }
 }
@@ -197,6 +200,9 @@ pub(super) fn log_to_standard_error(verbosity: i64) {
     };
     tracing_subscriber::fmt()
         .with_max_level(level)
+        .with_ansi(crate::printer::is_coloured())
         .with_writer(std::io::stderr)
+        .finish()
+        .with(crate::ours(level))
         .init();
 }
