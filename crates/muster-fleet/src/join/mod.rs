@@ -2,15 +2,16 @@
 
 mod standing;
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use muster_handshake::ExistingNode;
 use muster_host::Host;
 use muster_kubeadm::shared_certs::CertificateKey;
 use muster_plan::{
-    ClusterAnswers, Facts, JoinRequest, Part, Phase, Plan, SecretBag, SecretName, Step,
+    ClusterAnswers, Facts, Finding, JoinRequest, Part, Phase, Plan, SecretBag, SecretName, Step,
     StepContent, findings_with_cluster, plan,
 };
 use muster_saga::{Driver, Halt, Header, OnFailure, Outcome, SagaId, Start, Status, StepId};
@@ -29,6 +30,8 @@ use standing::Standing;
 
 /// The kind of saga that a join is, in the journal.
 pub(crate) const KIND: &str = "join";
+/// How long a cluster may still add to what already stops a join.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// How a machine is to be joined.
 #[derive(Clone, Debug)]
@@ -286,14 +289,32 @@ impl<'a> Join<'a> {
         Ok(answers)
     }
 
+    /// What both say, asked at once. A machine that cannot join does not wait for a cluster that does not answer: its
+    /// faults would be told minutes late.
+    async fn machine_and_cluster(&self) -> Result<(Facts, ClusterAnswers), JoinError> {
+        let mut looking = pin!(preflight(self.host, &self.options.request, self.events));
+        let mut introduction = pin!(self.introduce(ExistingNode::Refuse));
+        let (facts, findings) = tokio::select! {
+            looked = &mut looking => looked?,
+            answers = &mut introduction => {
+                let answers = answers?;
+                return Ok((looking.await?.0, answers));
+            }
+        };
+        if !findings.iter().any(Finding::is_fatal) {
+            return Ok((facts, introduction.await?));
+        }
+        match tokio::time::timeout(LAST_WORD, introduction).await {
+            Ok(answers) => Ok((facts, answers?)),
+            Err(_) => Err(JoinError::Preflight { findings }),
+        }
+    }
+
     /// Machine and cluster side by side; both must be well. A wrong credential ends it at once, whatever the machine
     /// is still being asked; findings are events as they come.
     async fn look(&self) -> Result<(Facts, ClusterAnswers, Plan), JoinError> {
         let request = &self.options.request;
-        let ((facts, _), answers) = tokio::try_join!(
-            preflight(self.host, request, self.events),
-            self.introduce(ExistingNode::Refuse),
-        )?;
+        let (facts, answers) = self.machine_and_cluster().await?;
         let plan = plan(&facts, request, &answers).map_err(|source| JoinError::Plan { source })?;
         let found = match request.control_plane {
             None => findings_with_cluster(&facts, request, &answers),

@@ -36,6 +36,7 @@ pub(super) struct Inside {
     /// Requests by name, so that the same key finds the same request.
     requests: BTreeMap<String, u32>,
     wrong_token: bool,
+    silent: bool,
     denies: bool,
     never_registers: bool,
     never_ready: bool,
@@ -121,6 +122,8 @@ impl SimCluster {
     told! {
         /// It does not know the token.
         wrong_token => wrong_token;
+        /// It takes connections and never answers.
+        silent => silent;
         /// It denies certificate requests.
         denies => denies;
         /// Kubelets do not get as far as registering.
@@ -206,6 +209,9 @@ impl Cluster for SimCluster {
         tell(Progress::Connected {
             endpoint: "10.0.0.1:6443".into(),
         });
+        if self.inside.lock().silent {
+            return std::future::pending().await;
+        }
         let mut inside = self.inside.lock();
         inside.introductions += 1;
         if inside.wrong_token {

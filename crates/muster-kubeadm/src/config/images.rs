@@ -22,8 +22,30 @@ const COREDNS_TAG: &str = "v1.14.2";
 
 /// Whether a version is a label such as `stable-1`, which only the network could resolve.
 pub fn is_version_label(version: &str) -> bool {
-    let plain = version.strip_prefix('v').unwrap_or(version);
-    !plain.starts_with(|c: char| c.is_ascii_digit())
+    let named = ["release/", "ci/"]
+        .iter()
+        .find_map(|bucket| version.strip_prefix(bucket))
+        .unwrap_or(version);
+    let rest = ["latest", "stable"]
+        .iter()
+        .find_map(|label| named.strip_prefix(label));
+    let Some(rest) = rest.and_then(|rest| rest.strip_prefix('-').or(rest.is_empty().then_some("")))
+    else {
+        return version.is_empty() || named.len() < version.len() && semantic(named).is_some();
+    };
+    let mut parts = rest.split('.');
+    let (major, minor) = (
+        parts.next().unwrap_or_default(),
+        parts.next().unwrap_or("1"),
+    );
+    let number = |text: &str| {
+        text.bytes().all(|byte| byte.is_ascii_digit())
+            && text.starts_with(|first: char| ('1'..='9').contains(&first))
+    };
+    rest.is_empty()
+        || parts.next().is_none()
+            && (major.len() == 1 && number(major))
+            && (minor.len() <= 2 && number(minor))
 }
 
 /// Major, minor and patch of `v1.36.2-rc.1`.
@@ -129,5 +151,36 @@ impl Images {
             images.push(self.etcd.clone());
         }
         images
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_told_from_versions_and_from_what_is_neither() {
+        for label in [
+            "stable",
+            "stable-1",
+            "latest",
+            "latest-1.36",
+            "ci/latest",
+            "ci/v1.37.0-alpha.1",
+        ] {
+            assert!(is_version_label(label), "{label}");
+        }
+        for other in [
+            "v1.36.2",
+            "1.36.2",
+            "nope",
+            "stable-",
+            "stable-0",
+            "stable-1.",
+            "latest-1.366",
+            "latest-1.3.6",
+        ] {
+            assert!(!is_version_label(other), "{other}");
+        }
     }
 }

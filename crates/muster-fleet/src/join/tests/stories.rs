@@ -473,3 +473,26 @@ async fn labels_that_nobody_may_set_take_the_join_back() {
     assert_eq!(error.id(), "forbidden");
     assert!(scene.cluster.nodes().is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_wrong_here_is_told_though_the_cluster_says_nothing() {
+    let scene = Scene::new();
+    scene
+        .host
+        .put_file("/etc/kubernetes/pki/ca.crt", 0o644, b"another cluster's");
+    let before = scene.machine();
+    scene.cluster.silent(true);
+    let asked = options("n1");
+    let waited = tokio::time::timeout(Duration::from_secs(5), scene.join(&asked));
+    let JoinError::Preflight { findings } = waited.await.unwrap().unwrap_err() else {
+        panic!("not for what is wrong here");
+    };
+    let stands_there = |finding: &Finding| finding.id == "FileAvailable--etc-kubernetes-pki-ca.crt";
+    assert!(findings.iter().any(stands_there), "{findings:?}");
+    assert_eq!(scene.machine(), before);
+    // What the cluster says at once still comes first: with a wrong token nothing here needs mending yet.
+    scene.cluster.silent(false);
+    scene.cluster.wrong_token(true);
+    let error = scene.join(&options("n1")).await.unwrap_err();
+    assert_eq!(error.id(), "unauthorized");
+}
