@@ -31,9 +31,9 @@ fn print(what: &str, line: &Parsed, printer: Printer) -> Result<(), Refusal> {
     let mut components = Vec::new();
     for kind in line.list("component-configs") {
         let component = ComponentConfig::of_kind(&kind).ok_or_else(|| {
-            Refusal::usage(format!(
-                "Invalid component config kind {kind:?}. Valid kinds: [KubeProxyConfiguration KubeletConfiguration]"
-            ))
+            Refusal::usage(
+                "--component-configs needs to contain some of [KubeProxyConfiguration KubeletConfiguration]",
+            )
         })?;
         components.push(component);
     }
@@ -114,7 +114,7 @@ fn validate_file(line: &Parsed, printer: Printer) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The cluster configuration that images are chosen by: of a file, else of flags.
+/// The cluster configuration that images are chosen by: of a file, and then flags beside it say nothing, else of flags.
 fn cluster_configuration(
     line: &Parsed,
     printer: Printer,
@@ -146,7 +146,6 @@ fn cluster_configuration(
 
 fn list_images(line: &Parsed, printer: Printer) -> Result<(), Refusal> {
     let format = Format::of(line)?;
-    line.check_mixture()?;
     let (cluster, _) = cluster_configuration(line, printer)
         .map_err(|error| error.in_front("could not convert cfg to an internal cfg"))?;
     let images = Images::of(&cluster)?.all();
@@ -163,7 +162,6 @@ fn list_images(line: &Parsed, printer: Printer) -> Result<(), Refusal> {
 }
 
 async fn pull_images(line: &Parsed, printer: Printer) -> Result<(), Refusal> {
-    line.check_mixture()?;
     let (cluster, socket) = cluster_configuration(line, printer)?;
     let host = LocalHost::new(Root::new("/"));
     for image in Images::of(&cluster)?.all() {

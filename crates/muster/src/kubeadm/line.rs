@@ -11,6 +11,8 @@ use muster_identity::{DurationError, GoDuration};
 pub(super) enum Stop {
     /// Help was asked for.
     Page(String),
+    /// Help was asked for about what is not there; no error, as with cobra.
+    Astray(String),
     /// A group of commands was called without one.
     Group(String),
     /// It is wrong.
@@ -87,7 +89,11 @@ fn help_for(path: Vec<String>, rest: &[String]) -> Result<Parsed, Stop> {
             None => {
                 let page = pages::page(&[]).unwrap_or_default();
                 let usage = page.find("Usage:").map_or("", |at| &page[at..]);
-                return Err(Stop::Page(format!("Unknown help topic {topic:?}\n{usage}")));
+                let named: Vec<String> = topic.iter().map(|word| format!("`{word}`")).collect();
+                let named = named.join(" ");
+                return Err(Stop::Astray(format!(
+                    "Unknown help topic [{named}]\n{usage}"
+                )));
             }
         }
     }
@@ -295,6 +301,13 @@ impl Parsed {
                 "control-plane-prepare",
                 "all" | "download-certs" | "certs" | "kubeconfig",
             ] => 1,
+            // Taken and left aside, as by kubeadm.
+            ["reset", ..]
+            | [
+                "join",
+                "phase",
+                "kubelet-wait-bootstrap" | "wait-control-plane",
+            ] => usize::MAX,
             ["completion"] | ["token", "create" | "delete"] => usize::MAX,
             _ => 0,
         };
@@ -481,6 +494,9 @@ mod tests {
                 .unwrap_or_default()
                 .to_owned(),
             Err(Stop::Page(_)) => "page".to_owned(),
+            Err(Stop::Astray(text)) => {
+                format!("astray: {}", text.lines().next().unwrap_or_default())
+            }
             Err(Stop::Group(_)) => "group".to_owned(),
             Ok(_) => "ok".to_owned(),
         }
@@ -554,6 +570,9 @@ mod tests {
             ("join phase", "group"),
             ("join phase control-plane-prepare", "group"),
             ("upgrade plan", "ok"),
+            ("reset node-1 --force", "ok"),
+            ("join phase kubelet-wait-bootstrap 1.2.3.4:6443", "ok"),
+            ("help nope", "astray: Unknown help topic [`nope`]"),
         ] {
             assert_eq!(told(line), text, "{line}");
         }

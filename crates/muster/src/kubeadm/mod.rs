@@ -81,7 +81,7 @@ pub(crate) async fn run_as_own(words: &[String], printer: Printer) -> Result<(),
     };
     let mut parsed = match line::parse(words) {
         Ok(parsed) => parsed,
-        Err(Stop::Page(page) | Stop::Group(page)) => {
+        Err(Stop::Page(page) | Stop::Group(page) | Stop::Astray(page)) => {
             let page = refusal::OWN_COMMANDS.iter().fold(page, |page, command| {
                 page.replace(&format!("kubeadm {command}"), &format!("muster {command}"))
             });
@@ -102,6 +102,10 @@ fn stop_of(stop: Stop, printer: Printer) -> Result<(), Refusal> {
     match stop {
         Stop::Page(page) => {
             printer.text(page);
+            Ok(())
+        }
+        Stop::Astray(page) => {
+            printer.note(page.trim_end());
             Ok(())
         }
         Stop::Group(page) => {
@@ -126,8 +130,12 @@ fn end(result: Result<(), Refusal>, verbosity: i64, printer: Printer) -> ExitCod
 }
 
 fn change_root(root: &str) -> Result<(), Refusal> {
-    let refuse =
-        |error: rustix::io::Errno| Refusal::failed(format!("failed to chroot to {root}: {error}"));
+    let refuse = |error: rustix::io::Errno| {
+        Refusal::failed(format!(
+            "unable to chroot to {root}: {}",
+            refusal::go_words(&error.into())
+        ))
+    };
     rustix::process::chroot(root).map_err(refuse)?;
     rustix::process::chdir("/").map_err(refuse)
 }

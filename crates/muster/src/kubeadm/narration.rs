@@ -146,17 +146,22 @@ impl Narrator {
         }
     }
 
-    /// Warnings are told at once, errors together at the end.
+    /// Warnings are told at once, and once however often a server is tried; errors together at the end.
     fn finding(&self, finding: &Finding) {
-        let quiet = self
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .quiet_checks;
-        if finding.severity == Severity::Warning && !quiet {
-            self.printer
-                .note(format!("\t[WARNING {}]: {}", finding.id, finding.message));
+        if let Some(text) = self.warning(finding) {
+            self.printer.note(text);
         }
+    }
+
+    fn warning(&self, finding: &Finding) -> Option<String> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = format!("\t[WARNING {}]: {}", finding.id, finding.message);
+        if finding.severity != Severity::Warning || state.quiet_checks || state.told.contains(&text)
+        {
+            return None;
+        }
+        state.told.push(text.clone());
+        Some(text)
     }
 
     fn handshake(&self, progress: &Progress) {
@@ -241,5 +246,26 @@ fn lower(text: &str) -> String {
     match characters.next() {
         Some(first) => first.to_lowercase().chain(characters).collect(),
         None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::printer::Output;
+
+    #[test]
+    fn a_warning_is_told_once_however_often_a_join_is_tried() {
+        let narrator = Narrator::new(Printer::new(Output::Text), false, 30);
+        let warning = Finding::warning("Swap", "swap is on", "");
+        assert_eq!(
+            narrator.warning(&warning).as_deref(),
+            Some("\t[WARNING Swap]: swap is on")
+        );
+        assert_eq!(narrator.warning(&warning), None);
+        let other = Finding::warning("Mtu", "small packets", "");
+        assert!(narrator.warning(&other).is_some());
+        let error = Finding::error("CRI", "none answers", "");
+        assert_eq!(narrator.warning(&error), None);
     }
 }

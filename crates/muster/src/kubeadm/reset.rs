@@ -161,7 +161,7 @@ fn preflight(reset: &ResetConfiguration, printer: Printer) -> Result<(), Refusal
         })?;
         if !matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
             return Err(Refusal::failed(
-                "error execution phase preflight: aborted reset operation",
+                "error execution phase preflight: won't proceed; the user didn't answer (Y|y) in order to continue",
             ));
         }
     }
