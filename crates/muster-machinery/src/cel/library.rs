@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 mod list;
 mod net;
+mod patterns;
 mod text;
 
 use self::list::of_list;
 use self::net::{of_address, of_network, of_url, parse_url};
+use self::patterns::regex;
 use self::text::of_text;
 use super::address::{parse_address, parse_network};
 use super::ast::Operator;
@@ -30,10 +32,6 @@ fn ok_text<'a>(text: impl Into<String>) -> Outcome<'a> {
 
 fn count<'a>(number: usize) -> Outcome<'a> {
     Ok(Val::Int(i64::try_from(number).unwrap_or(i64::MAX)))
-}
-
-fn regex(pattern: &str) -> Result<regex::Regex, EvalError> {
-    crate::crd::compile_pattern(pattern).map_err(EvalError::Refused)
 }
 
 /// `+ - * / %`.
