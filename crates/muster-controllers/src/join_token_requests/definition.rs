@@ -74,6 +74,7 @@ fn column(name: &str, path: &str, priority: i32) -> Value {
 fn spec() -> Value {
     json!({
         "type": "object",
+        "description": "Which cluster the token is for, how long it lives, and what it lets machines become.",
         "x-kubernetes-validations": [{
             "rule": CLUSTER_RULE,
             "message": "name the cluster either by clusterRef or by clusterName",
@@ -122,6 +123,7 @@ fn status() -> Value {
     });
     json!({
         "type": "object",
+        "description": "What became of the wish.",
         "properties": {
             "reconciliationStatus": text("How it went, in words."),
             "tokenID": text("The public half of the token."),
@@ -204,6 +206,21 @@ mod tests {
     }
 
     /// The object as it is kept, and what is wrong with it.
+    #[test]
+    fn whoever_has_a_request_explained_reads_what_its_halves_are() {
+        let definition = definition();
+        for version in definition["spec"]["versions"].as_array().unwrap() {
+            let schema = &version["schema"]["openAPIV3Schema"];
+            for half in ["spec", "status"] {
+                let words = &schema["properties"][half]["description"];
+                assert!(
+                    words.as_str().is_some_and(|words| !words.is_empty()),
+                    "{half}"
+                );
+            }
+        }
+    }
+
     fn judge(version: &str, spec: Value) -> (Value, String) {
         let definition = definition();
         let schema = Definition::schema_in(&definition, version).expect("a schema");

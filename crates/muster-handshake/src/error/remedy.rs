@@ -73,7 +73,7 @@ impl HandshakeError {
                 format!("Add {host} to NO_PROXY to go there directly, or have the proxy allow CONNECT to {endpoint}.")
             }
             Self::Unauthorized { .. } => {
-                "Make a new token with the usage `authentication`: `muster token create --print-join-command`.".into()
+                "A token may have expired, been deleted, or be for something else. Make a new one: `muster token create --print-join-command`, or `--format k0s`.".into()
             }
             Self::Forbidden { .. } => {
                 "An administrator must allow it: for a kubeadm cluster, `kubeadm init phase bootstrap-token` restores the usual permissions.".into()
