@@ -27,6 +27,19 @@ pub(crate) struct Cluster {
 /// # Errors
 /// When there is none, or it cannot be used.
 pub(crate) async fn connect(explicit: Option<&Path>) -> Result<Cluster, Failure> {
+    open(explicit, true).await
+}
+
+/// As [`connect`], for who asks again itself and says why meanwhile: the client by itself asks for minutes, in silence,
+/// where the server says 429, 503 or 504.
+///
+/// # Errors
+/// As those of [`connect`].
+pub(crate) async fn connect_and_hear_refusals(explicit: Option<&Path>) -> Result<Cluster, Failure> {
+    open(explicit, false).await
+}
+
+async fn open(explicit: Option<&Path>, asks_again: bool) -> Result<Cluster, Failure> {
     let kubeconfig = find(explicit)?;
     let as_it_stands = bundle_of(&kubeconfig);
     let unusable = |error: &(dyn std::error::Error + 'static)| {
@@ -38,9 +51,10 @@ pub(crate) async fn connect(explicit: Option<&Path>) -> Result<Cluster, Failure>
         .because(error)
         .cure("name another one with --kubeconfig FILE or in $KUBECONFIG")
     };
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
         .map_err(|error| unusable(&error))?;
+    config.default_retry = asks_again;
     let mut cluster = with(config).map_err(|error| unusable(&error))?;
     if let Some(authorities) = as_it_stands {
         cluster.authorities = authorities;

@@ -123,6 +123,28 @@ pub(crate) fn last_words(text: &str) -> String {
     }
 }
 
+/// What of a tool's words says why: kubeadm's checks that failed, else its error, else the last words. Warnings and advice
+/// would push the reason out of what is told.
+fn telling(text: &str) -> String {
+    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let checks: Vec<&str> = lines().filter(|line| line.starts_with("[ERROR ")).collect();
+    if !checks.is_empty() {
+        // Each gets its share, so that all are named.
+        let share = (LONGEST_WORDS / checks.len()).max(40);
+        let short = |line: &&str| match line.char_indices().nth(share) {
+            Some((at, _)) => format!("{}…", &line[..at]),
+            None => (*line).to_owned(),
+        };
+        return last_words(&checks.iter().map(short).collect::<Vec<_>>().join("; "));
+    }
+    let advice = |line: &&str| {
+        line.starts_with("[WARNING ") || line.starts_with("To see the stack trace of this error")
+    };
+    let words: Vec<&str> = lines().filter(|line| !advice(line)).collect();
+    let error = words.iter().rposition(|line| line.starts_with("error: "));
+    last_words(&words[error.unwrap_or(0)..].join("\n"))
+}
+
 fn says_busy(text: &str) -> bool {
     const BUSY: [&str; 7] = [
         "too many learner",
@@ -175,11 +197,15 @@ pub(crate) fn of_join_id(id: &str, message: &str, cure: Option<String>) -> Stage
 pub(crate) fn of_words(tool: &str, words: &str) -> StageFailure {
     let lower = words.to_lowercase();
     let has = |text: &str| lower.contains(text);
-    let message = format!("{tool}: {}", last_words(words));
+    let message = format!("{tool}: {}", telling(words));
     let terminal = |kind: ErrorKind, cure: &str| {
         StageFailure::terminal(kind.id(), message.clone()).with_cure(cure)
     };
-    if has("is invalid for this cluster or it has expired") || has("token id") && has("not found") {
+    // Without a signature by its token, cluster-info is what kubeadm finds when the token is gone.
+    if has("is invalid for this cluster or it has expired")
+        || has("could not find a jws signature")
+        || has("token id") && has("not found")
+    {
         let failure = terminal(
             ErrorKind::TokenUnknown,
             "see why the token went: `muster token list`",
@@ -250,6 +276,12 @@ mod tests {
         let table = [
             (
                 "error execution phase preflight: couldn't validate the identity of the API Server: token id \"abcdef\" is invalid for this cluster or it has expired.",
+                "token-unknown",
+                false,
+                true,
+            ),
+            (
+                "couldn't validate the identity of the API Server: could not find a JWS signature in the cluster-info ConfigMap for token ID \"abcdef\"",
                 "token-unknown",
                 false,
                 true,
@@ -333,6 +365,31 @@ mod tests {
                 "{words}"
             );
         }
+    }
+
+    #[test]
+    fn the_reason_is_told_and_not_the_warnings_around_it() {
+        let noise = "long words about what will be removed in a future release. ".repeat(20);
+        let preflight = format!(
+            "\t[WARNING SystemVerification]: {noise}\n[preflight] Some fatal errors occurred:\n\t[ERROR FileExisting-crictl]: crictl not found\n\t[ERROR SystemVerification]: {noise}\n\t[ERROR Swap]: {noise}\n[preflight] If you know what you are doing, you can make a check non-fatal with `--ignore-preflight-errors=...`\nerror: error execution phase preflight: preflight checks failed\nTo see the stack trace of this error execute with --v=5 or higher\n"
+        );
+        let failure = of_words("kubeadm join", &preflight);
+        assert_eq!(failure.id, "preflight-failed");
+        for check in ["FileExisting-crictl", "SystemVerification", "Swap"] {
+            assert!(
+                failure.message.contains(&format!("[ERROR {check}]")),
+                "{failure:?}"
+            );
+        }
+        assert!(!failure.message.contains("WARNING"), "{failure:?}");
+        let taken = format!(
+            "W1121 16:10:43 1 configset.go:77] Warning: {noise}\nerror: error execution phase kubelet-start: a Node with name \"w\" and status \"Ready\" already exists in the cluster.\nTo see the stack trace of this error execute with --v=5 or higher\n"
+        );
+        assert_eq!(
+            of_words("kubeadm join", &taken).message,
+            "kubeadm join: error: error execution phase kubelet-start: a Node with name \"w\" and status \"Ready\" already exists in the cluster."
+        );
+        assert_eq!(of_words("k3s agent", "a\nb\n").message, "k3s agent: a; b");
     }
 
     #[test]

@@ -244,8 +244,11 @@ impl Worker {
         let tell = |phase: &str| say(phase.to_owned());
         site.hooks(&site.host.settings.hooks.before_join, &tell)
             .await?;
-        site.join(&seen, &admission, task.attempt > 1, task.limit, &tell)
-            .await?;
+        if task.attempt > 1 && site.begins_anew() {
+            say("taking back what the attempt before left".to_owned());
+            self.take_back(&site).await?;
+        }
+        site.join(&seen, &admission, task.limit, &tell).await?;
         Ok(Value::Null)
     }
 
@@ -268,6 +271,13 @@ impl Worker {
         }
         say("deleting the Node".to_owned());
         let deleted = self.nodes.delete(host.name.as_str()).await;
+        deleted.map_err(|error| fault::of_api("delete the Node", &error))
+    }
+
+    /// The host first: a kubelet that runs would register its Node again.
+    async fn take_back(&self, site: &Site) -> Result<(), StageFailure> {
+        site.reset().await?;
+        let deleted = self.nodes.delete(site.host.name.as_str()).await;
         deleted.map_err(|error| fault::of_api("delete the Node", &error))
     }
 

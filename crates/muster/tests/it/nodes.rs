@@ -208,12 +208,12 @@ fn what_keeps_a_node_from_being_drained_is_named_and_the_node_stays_usable() {
     assert_eq!(blocked.status.code(), Some(1));
     assert!(text_of(&blocked).contains("[node-drain-blocked]"));
     assert!(
-        text_of(&blocked).contains("default/alone: "),
+        text_of(&blocked).contains("default/alone stays for now: The disruption budget web "),
         "{}",
         text_of(&blocked)
     );
     assert!(
-        text_of(&blocked).contains("disruption budget"),
+        text_of(&blocked).contains("because: default/alone: The disruption budget web "),
         "{}",
         text_of(&blocked)
     );

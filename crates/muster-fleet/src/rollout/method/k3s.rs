@@ -16,8 +16,10 @@ pub(super) const PROGRAM: &str = "k3s";
 /// `$1` the program.
 const LOOK: &str = r#"set -eu
 "$1" --version
+command -v systemctl >/dev/null || { echo 'there is no systemd, under which a k3s agent is started' >&2; exit 1; }
 if [ -e /var/lib/rancher/k3s/agent/client-kubelet.crt ]; then echo node; fi"#;
-/// `$1` the program, `$2` the run, `$3` how many seconds a certificate is waited for; further arguments are the agent's.
+/// `$1` the program, `$2` the run, `$3` how many seconds a certificate is waited for; further arguments are
+/// the agent's, as a unit has them.
 /// Standard input: the token, the token without its secret, then the configuration.
 pub(super) const JOIN: &str = r#"set -eu
 program=$(command -v "$1"); run=$2; patience=$3; shift 3
@@ -37,6 +39,7 @@ if ! systemctl cat k3s-agent.service >/dev/null 2>&1; then
     '[Service]' 'Type=notify' 'KillMode=process' 'Delegate=yes' 'LimitNOFILE=1048576' 'LimitNPROC=infinity' 'LimitCORE=infinity' \
     'TasksMax=infinity' 'TimeoutStartSec=0' 'Restart=always' 'RestartSec=5s' "ExecStart=$program agent $*" '' \
     '[Install]' 'WantedBy=multi-user.target' >/etc/systemd/system/k3s-agent.service
+  chmod 0644 /etc/systemd/system/k3s-agent.service
   : >"$etc/muster-made-unit"
 fi
 systemctl daemon-reload
@@ -50,18 +53,26 @@ while [ ! -s "$certificate" ]; do
   fi
   sleep 1; waited=$((waited + 1))
 done"#;
-/// `$1` the run. What the agent made goes; the program stays.
+/// `$1` the run. What the agent made goes, its pods included, which outlive it; the program stays.
 pub(super) const RESET: &str = r#"rm -f "/run/muster-k3s-$1"
 systemctl disable --now k3s-agent.service >/dev/null 2>&1
 if command -v k3s-killall.sh >/dev/null 2>&1; then k3s-killall.sh >/dev/null 2>&1; fi
-for at in /run/k3s /var/lib/kubelet/pods /run/netns/cni-; do
+pods=$(ps -e -o pid,ppid,args | awk '
+  {parent[$1] = $2; if ($3 ~ "/k3s/data/[^/]*/bin/containerd-shim") pod[$1] = 1}
+  END {for (more = 1; more;) {more = 0; for (p in parent) if (!(p in pod) && (parent[p] in pod)) {pod[p] = 1; more = 1}} for (p in pod) print p}')
+[ -z "$pods" ] || kill -9 $pods 2>/dev/null
+agent=/var/lib/rancher/k3s/agent
+for at in /run/k3s "$agent/" /var/lib/kubelet/pods /run/netns/cni-; do
   awk -v at="$at" 'index($2, at) == 1 {print $2}' /proc/self/mounts | sort -r | xargs -r -n 1 umount 2>/dev/null
 done
 etc=/etc/rancher/k3s
 if [ -e "$etc/muster-made-unit" ]; then rm -f /etc/systemd/system/k3s-agent.service "$etc/muster-made-unit"; systemctl daemon-reload; fi
 rm -f "$etc/muster-token" "$etc/config.yaml.d/90-muster.yaml" /etc/rancher/node/password
 rmdir "$etc/config.yaml.d" "$etc" 2>/dev/null
-rm -rf --one-file-system /var/lib/rancher/k3s/agent || exit 1
+if awk -v at="$agent/" 'index($2, at) == 1 {found = 1} END {exit !found}' /proc/self/mounts; then
+  echo "something is still mounted below $agent" >&2; exit 1
+fi
+rm -rf "$agent" || exit 1
 if systemctl is-active -q k3s-agent.service; then echo 'k3s-agent.service still runs' >&2; exit 1; fi
 exit 0"#;
 
@@ -129,6 +140,25 @@ pub(super) fn input(join: &Join<'_>) -> Secret<Vec<u8>> {
     Secret::new(text.expose().clone().into_bytes())
 }
 
+/// A word of `ExecStart`, which splits at spaces and knows quotes, backslashes, `%` and `$` (systemd.service(5)).
+pub(super) fn unit_word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    let mut quoted = String::from("\"");
+    for c in word.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '%' | '$' => quoted.extend([c, c]),
+            '\n' => quoted.push_str("\\n"),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
 /// A JSON string is a YAML string.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
@@ -140,6 +170,7 @@ pub(super) async fn join(join: &Join<'_>, method: &ForeignMethod) -> Result<(), 
     }
     let patience = join.limit.as_secs().saturating_sub(10).max(5).to_string();
     let further = join.filled(&method.extra_args);
+    let further: Vec<String> = further.iter().map(|word| unit_word(word)).collect();
     let mut words = vec![program(method), &join.site.run, &patience];
     words.extend(further.iter().map(String::as_str));
     (join.tell)("k3s-agent");

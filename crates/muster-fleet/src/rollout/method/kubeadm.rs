@@ -23,9 +23,23 @@ trap 'rm -f "$file"' EXIT
 trap 'exit 143' HUP INT TERM
 cat >"$file" || exit 1
 "$program" join --config "$file" "$@""#;
-/// `$1` the program, `$2` the file, then further arguments.
-pub(super) const RESET: &str = r#"program=$1; rm -f "$2"; shift 2
+/// `$1` the program, `$2` the file, then further arguments. A join of this run whose connection broke may still be at work.
+pub(super) const RESET: &str = r#"program=$1; file=$2; shift 2
+joining() {
+  grep -l -F -e "$file" /proc/[0-9]*/cmdline 2>/dev/null | while read -r at; do
+    case "$(tr '\0' ' ' 2>/dev/null <"$at")" in *" --config $file "*) at=${at%/cmdline}; echo "${at#/proc/}";; esac
+  done
+}
+for signal in TERM TERM TERM TERM TERM KILL; do
+  left=$(joining)
+  [ -n "$left" ] || break
+  kill -s "$signal" $left 2>/dev/null
+  sleep 1
+done
+rm -f "$file"
 "$program" reset --force "$@""#;
+/// How long kubeadm looks for cluster-info signed by the token; the signature is there a moment after the token.
+const DISCOVERY: &str = "1m0s";
 
 fn program(method: &KubeadmMethod) -> &str {
     method.binary.as_deref().unwrap_or(PROGRAM)
@@ -114,6 +128,11 @@ pub(super) fn configuration(join: &Join<'_>, method: &KubeadmMethod) -> Secret<V
         }},
         "nodeRegistration": registration,
     });
+    if new {
+        configuration["timeouts"] = json!({"discovery": DISCOVERY});
+    } else {
+        configuration["discovery"]["timeout"] = json!(DISCOVERY);
+    }
     if host.settings.role == Role::ControlPlane {
         let key = join
             .admission
@@ -128,10 +147,6 @@ pub(super) fn configuration(join: &Join<'_>, method: &KubeadmMethod) -> Secret<V
 pub(super) async fn join(join: &Join<'_>, method: &KubeadmMethod) -> Result<(), StageFailure> {
     if join.seen.was_node {
         return Err(join.was_node("take it out first, on the host: kubeadm reset"));
-    }
-    if join.again {
-        // What an attempt leaves would fail the next one's checks.
-        reset(join.site, method).await?;
     }
     let file = file(&join.site.run);
     let further = join.filled(&method.extra_args);

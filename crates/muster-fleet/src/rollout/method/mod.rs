@@ -92,12 +92,17 @@ impl Site {
         }
     }
 
-    /// Joins the host. `again`: an earlier attempt may have left something.
+    /// What an attempt leaves would fail the next one, so it is taken back first: kubeadm begins from nothing, the others
+    /// go on.
+    pub(crate) fn begins_anew(&self) -> bool {
+        matches!(self.host.settings.join, HostMethod::Kubeadm(_))
+    }
+
+    /// Joins the host.
     pub(crate) async fn join(
         &self,
         seen: &Seen,
         admission: &Admission,
-        again: bool,
         limit: Duration,
         tell: Tell<'_>,
     ) -> Result<(), StageFailure> {
@@ -105,7 +110,6 @@ impl Site {
             site: self,
             seen,
             admission,
-            again,
             limit,
             tell,
         };
@@ -200,7 +204,6 @@ struct Join<'a> {
     site: &'a Site,
     seen: &'a Seen,
     admission: &'a Admission,
-    again: bool,
     limit: Duration,
     tell: Tell<'a>,
 }

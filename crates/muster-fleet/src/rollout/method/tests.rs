@@ -56,7 +56,6 @@ fn join<'a>(site: &'a Site, seen: &'a Seen, admission: &'a Admission) -> Join<'a
         site,
         seen,
         admission,
-        again: false,
         limit: Duration::from_secs(100),
         tell: &|_| {},
     }
@@ -123,12 +122,15 @@ fn kubeadm_reads_a_join_configuration_in_its_own_version() {
         format!("abcdef.{SECRET}")
     );
     assert!(new.get("controlPlane").is_none());
+    assert_eq!(new["timeouts"]["discovery"], "1m0s");
     let old = of("v1.29.4");
     assert_eq!(old["apiVersion"], "kubeadm.k8s.io/v1beta3");
     assert_eq!(
         old["nodeRegistration"]["kubeletExtraArgs"]["node-ip"],
         "10.0.0.9"
     );
+    assert_eq!(old["discovery"]["timeout"], "1m0s");
+    assert!(old.get("timeouts").is_none());
 }
 
 #[test]
@@ -157,6 +159,23 @@ fn k3s_gets_a_full_token_a_spent_one_and_its_configuration() {
         hash = "b".repeat(64)
     );
     assert_eq!(text, expected);
+}
+
+#[tokio::test]
+async fn a_word_of_k3s_stays_one_word_in_its_unit() {
+    assert_eq!(k3s::unit_word("--kubelet-arg=a=b,c"), "--kubelet-arg=a=b,c");
+    assert_eq!(k3s::unit_word(""), r#""""#);
+    assert_eq!(
+        k3s::unit_word(r#"--x=a b'c"d\e%f$g;"#),
+        r#""--x=a b'c\"d\\e%%f$$g;""#
+    );
+    let (site, machine) = site("local: true\njoin: {method: k3s, extraArgs: ['--x=a b']}\n");
+    machine.on("", says(0, ""));
+    let (seen, admission) = (Seen::default(), admission(None));
+    site.join(&seen, &admission, Duration::from_secs(60), &|_| {})
+        .await
+        .unwrap();
+    assert_eq!(machine.count(r#" "--x=a b""#), 1);
 }
 
 #[test]
@@ -191,7 +210,7 @@ async fn no_method_has_the_token_in_an_argument_and_all_feed_it_over_standard_in
         machine.on("", says(0, ""));
         let admission = admission(Some(ca.clone()));
         let seen = Seen::default();
-        site.join(&seen, &admission, false, Duration::from_secs(60), &|_| {})
+        site.join(&seen, &admission, Duration::from_secs(60), &|_| {})
             .await
             .unwrap();
         let calls = machine.calls();
@@ -242,6 +261,42 @@ fn kubeadms_file_is_closed_to_others_and_goes_whether_or_not_the_join_succeeds()
         );
         assert!(!file.exists());
     }
+}
+
+/// A run that was cut off leaves a join at work on the host; nothing may be taken back beside it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_join_that_still_runs_ends_before_kubeadm_resets() {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::process::{Command, Stdio};
+    let dir = tempfile::tempdir().unwrap();
+    let (tool, file) = (dir.path().join("kubeadm"), dir.path().join("join.yaml"));
+    let log = dir.path().join("log");
+    let script = format!(
+        "#!/bin/sh\ntrap 'echo ended >>{log}; exit 1' TERM\n[ $1 = reset ] && {{ echo \"$*\" >>{log}; exit 0; }}\n\
+         echo began >>{log}; n=0; while [ $n -lt 300 ]; do sleep 0.1; n=$((n + 1)); done\n",
+        log = log.display()
+    );
+    std::fs::write(&tool, script).unwrap();
+    std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let shell = |script: &str| {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script, "muster"]).args([&tool, &file]);
+        command.stdin(Stdio::null());
+        command
+    };
+    let mut join = shell(kubeadm::JOIN).spawn().unwrap();
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    while !log.exists() && std::time::Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(shell(kubeadm::RESET).status().unwrap().success());
+    assert!(!join.wait().unwrap().success());
+    assert_eq!(
+        std::fs::read_to_string(&log).unwrap(),
+        "began\nended\nreset --force\n"
+    );
+    assert!(!file.exists());
 }
 
 fn authority() -> CertificateBundle {

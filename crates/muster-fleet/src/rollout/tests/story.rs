@@ -222,6 +222,28 @@ async fn a_broken_connection_is_tried_again_and_a_wrong_credential_is_not() {
 }
 
 #[tokio::test]
+async fn a_join_that_was_cut_off_after_its_node_registered_is_begun_anew() {
+    let world = World::new(1, "");
+    let host = world.host("w1");
+    let found = std::sync::Arc::new(parking_lot::Mutex::new(None));
+    let (api, seen) = (world.api.clone(), std::sync::Arc::clone(&found));
+    host.on(
+        JOIN,
+        says(0, "").then(move || {
+            *seen.lock() = Some(api.paths("/api/v1/nodes/").len());
+            api.node("w1", true);
+        }),
+    );
+    let api = world.api.clone();
+    host.once(JOIN, breaks().then(move || api.node("w1", true)));
+    let outcome = world.join().await.unwrap();
+    assert_eq!(outcome.verdict.ending, Ending::Joined);
+    assert_eq!(host.count(RESET), 1);
+    // kubeadm refuses a name whose Node is Ready.
+    assert_eq!(*found.lock(), Some(0));
+}
+
+#[tokio::test]
 async fn a_failed_undo_is_a_named_end_with_instructions_and_can_be_tried_again() {
     let world = World::new(2, "timeouts: {undo: 2s}\n");
     world.host("w1").on(JOIN, says(1, "!error: x"));

@@ -32,7 +32,8 @@ pub(super) async fn run(remove: Remove, printer: Printer) -> Result<(), Failure>
         .kubeconfig
         .clone()
         .or_else(|| fleet.cluster.kubeconfig.as_ref().map(PathBuf::from));
-    let client = cluster::connect(kubeconfig.as_deref()).await?.client;
+    let cluster = cluster::connect_and_hear_refusals(kubeconfig.as_deref()).await?;
+    let client = cluster.client;
     let nodes: Api<Node> = Api::all(client.clone());
     let name = host.name.as_str();
     let machine = TheMachine::new(&fleet, host, &remove)?;
