@@ -86,6 +86,12 @@ pub enum JoinError {
         /// The API server it joined.
         endpoint: String,
     },
+    /// A part of a join was asked for by another name than the parts before it. They stay; name it alike, or reset.
+    #[error("a join of this machine as node {node_name} was begun")]
+    BegunByAnotherName {
+        /// The name of the join that was begun.
+        node_name: String,
+    },
     /// A record could not be made durable or read. Nothing more was done; run it again when the disk is well.
     #[error("the journal cannot be used")]
     Journal {
@@ -181,7 +187,9 @@ impl JoinError {
         match self {
             Self::Handshake(error) => error.id(),
             Self::Preflight { .. } => "preflight-failed",
-            Self::AlreadyJoinedElsewhere { .. } => "already-joined-elsewhere",
+            Self::AlreadyJoinedElsewhere { .. } | Self::BegunByAnotherName { .. } => {
+                "already-joined-elsewhere"
+            }
             Self::Journal { .. } | Self::StateDir { .. } => "journal-unwritable",
             Self::JournalDamaged { .. } => "journal-damaged",
             Self::Locked { .. } => "locked",
@@ -220,6 +228,9 @@ impl JoinError {
                 let fatal: Vec<&Finding> = findings.iter().filter(|f| f.is_fatal()).collect();
                 let remedies = fatal.iter().map(|f| format!("{}: {}", f.id, f.remedy));
                 remedies.collect::<Vec<_>>().join("\n")
+            }
+            Self::BegunByAnotherName { .. } => {
+                "Give every phase the same name (in a file for --config), or take it back first: `muster reset`.".into()
             }
             Self::AlreadyJoinedElsewhere { .. } => {
                 "Take the machine out of its cluster first: `muster reset`.".into()

@@ -64,6 +64,15 @@ impl Join<'_> {
                 reason: "the cluster no longer accepts this node's credentials".into(),
             },
             SagaStatus::Running | SagaStatus::Retreating if same => Standing::Unfinished(told),
+            // A part alone could not make again what would go with the parts before it.
+            SagaStatus::Running | SagaStatus::Retreating
+                if self.parts.is_some()
+                    && let Some(former) = former =>
+            {
+                return Err(JoinError::BegunByAnotherName {
+                    node_name: former.node_name,
+                });
+            }
             SagaStatus::Running | SagaStatus::Retreating => Standing::ToTakeBack {
                 told,
                 reason: "an unfinished join asked for something else".into(),

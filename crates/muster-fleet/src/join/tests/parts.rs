@@ -89,3 +89,16 @@ async fn a_later_part_may_know_the_cluster_by_another_endpoint() {
     part(&scene, &elsewhere, WHOLE).await.unwrap();
     assert_eq!(scene.cluster.requests(), 1);
 }
+
+#[tokio::test]
+async fn a_part_by_another_name_takes_nothing_back() {
+    let scene = Scene::new();
+    part(&scene, &options("n1"), CERTIFICATE).await.unwrap();
+    let begun = scene.machine();
+    let error = part(&scene, &options("n2"), WHOLE).await.unwrap_err();
+    assert_eq!(error.id(), "already-joined-elsewhere");
+    assert!(error.to_string().contains("n1"), "{error}");
+    assert_eq!(scene.machine(), begun);
+    part(&scene, &options("n1"), WHOLE).await.unwrap();
+    assert_eq!(scene.cluster.nodes(), ["n1"]);
+}
