@@ -493,14 +493,9 @@ fn join_killed_at(trial: &Trial, count: usize) -> bool {
     }
 }
 
-/// Every so many-th write of the journal from the `first` on is a place to die in; `MUSTER_TEST_EVERY_RECORD` tries each.
-fn places_to_die(first: usize, sample: usize) -> impl Iterator<Item = usize> {
-    let (first, step) = if std::env::var_os("MUSTER_TEST_EVERY_RECORD").is_some() {
-        (1, 1)
-    } else {
-        (first, sample)
-    };
-    (first..).step_by(step)
+/// Every second write of the journal from the `first` on is a place to die in: two tests together try each.
+fn places_to_die(first: usize) -> impl Iterator<Item = usize> {
+    (first..).step_by(2)
 }
 
 fn reset_all(trial: &Trial) {
@@ -511,11 +506,30 @@ fn reset_all(trial: &Trial) {
 }
 
 #[test]
-fn a_coordinator_killed_at_any_record_is_taken_up_again_and_all_join() {
+fn a_coordinator_killed_at_any_odd_record_is_taken_up_again_and_all_join() {
+    all_join_after_a_kill(1);
+}
+
+#[test]
+fn a_coordinator_killed_at_any_even_record_is_taken_up_again_and_all_join() {
+    all_join_after_a_kill(2);
+}
+
+#[test]
+fn a_coordinator_killed_at_any_odd_record_can_be_undone_instead() {
+    nothing_is_left_after_a_kill(1);
+}
+
+#[test]
+fn a_coordinator_killed_at_any_even_record_can_be_undone_instead() {
+    nothing_is_left_after_a_kill(2);
+}
+
+fn all_join_after_a_kill(first: usize) {
     let trial = Trial::of(3);
     trial.write(true, "", |_| "");
     let mut killed = 0;
-    for place in places_to_die(1, 6) {
+    for place in places_to_die(first) {
         if !join_killed_at(&trial, place) {
             break;
         }
@@ -533,12 +547,11 @@ fn a_coordinator_killed_at_any_record_is_taken_up_again_and_all_join() {
     eprintln!("killed at {killed} places");
 }
 
-#[test]
-fn a_coordinator_killed_at_any_record_can_be_undone_instead() {
+fn nothing_is_left_after_a_kill(first: usize) {
     let trial = Trial::of(3);
     trial.write(true, "", |_| "");
     let mut killed = 0;
-    for place in places_to_die(4, 6) {
+    for place in places_to_die(first) {
         if !join_killed_at(&trial, place) {
             break;
         }

@@ -6,7 +6,9 @@ use muster_identity::Secret;
 use muster_identity::{CertificateBundle, Endpoint};
 use muster_net::{ApiClient, RetryPolicy};
 use muster_rollout::StageFailure;
-use muster_rollout::fleet_file::{CertificateKey, Fleet, HostMethod, MintOn, Role, SecretSource};
+use muster_rollout::fleet_file::{
+    CertificateKey, Connection, Fleet, HostMethod, HostSpec, MintOn, Role, SecretSource,
+};
 use std::time::Duration;
 
 use super::kubectl::Flavour;
@@ -57,7 +59,11 @@ pub(crate) async fn open(
     let api: Arc<dyn Api> = match (kubeconfig, &host) {
         (Some(kubeconfig), host) => {
             if host.is_none() {
-                cluster.endpoint.get_or_insert(kubeconfig.endpoint);
+                let endpoint = match cluster.endpoint.take() {
+                    Some(endpoint) => endpoint,
+                    None => for_hosts(fleet, kubeconfig.endpoint)?,
+                };
+                cluster.endpoint = Some(endpoint);
             }
             if let Some(ca) = &kubeconfig.ca
                 && cluster.pins.is_empty()
@@ -107,6 +113,31 @@ pub(crate) async fn open(
     Ok(Access { api, mint, cluster })
 }
 
+/// A server under a name of this machine only is no address for hosts that are elsewhere: each would try it in vain.
+fn for_hosts(fleet: &Fleet, endpoint: Endpoint) -> Result<Endpoint, StageFailure> {
+    let elsewhere = |host: &&HostSpec| match &host.settings.connection {
+        Connection::Local => false,
+        Connection::Namespace => true,
+        Connection::Ssh(_) => host.settings.jump.is_some() || !is_loopback(host.address()),
+    };
+    match fleet.hosts.iter().find(elsewhere) {
+        Some(host) if is_loopback(&endpoint.server_name()) => Err(StageFailure::terminal(
+            fault::ids::ACCESS,
+            format!("the kubeconfig's server is {endpoint}, which {} cannot reach: it means itself by that", host.name),
+        )
+        .with_cure("name the API server as hosts reach it in the fleet file: cluster: {endpoint: 'HOST:PORT'}")),
+        _ => Ok(endpoint),
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || address
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
 fn has_control_planes(fleet: &Fleet) -> bool {
     fleet
         .hosts
@@ -145,5 +176,43 @@ fn certificate_key(
         )
         .with_cure("name cluster.mintOn, a control-plane host with kubeadm, or give cluster.certificateKey")),
         CertificateKey::Upload => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use muster_rollout::fleet_file::{Ambient, FleetConfiguration};
+
+    fn given(hosts: &str, server: &str) -> Result<Endpoint, StageFailure> {
+        let text =
+            format!("apiVersion: muster.dev/v1alpha1\nkind: FleetConfiguration\nhosts: {hosts}\n");
+        let ambient = Ambient {
+            name: "f",
+            directory: "",
+        };
+        let fleet = FleetConfiguration::parse(&text).unwrap();
+        for_hosts(
+            &fleet.resolve(&ambient).unwrap(),
+            Endpoint::parse(server).unwrap(),
+        )
+    }
+
+    #[test]
+    fn a_server_that_only_this_machine_reaches_is_refused_for_hosts_elsewhere() {
+        let local = "[{name: a, local: true}, {name: b, ssh: {address: 127.0.0.1, port: 2222}}]";
+        for server in ["127.0.0.1:6443", "localhost:6443", "[::1]:6443"] {
+            assert!(given(local, server).is_ok(), "{server}");
+            for elsewhere in [
+                "[{name: a, local: true}, {name: w}]",
+                "[{name: w, namespace: w}]",
+                "[{name: w, ssh: {address: 127.0.0.1, jump: [bastion]}}]",
+            ] {
+                let failure = given(elsewhere, server).unwrap_err();
+                assert_eq!(failure.id, fault::ids::ACCESS);
+                assert!(failure.cure.unwrap().contains("endpoint"), "{server}");
+            }
+        }
+        assert!(given("[{name: w}]", "10.0.0.1:6443").is_ok());
     }
 }
