@@ -29,9 +29,14 @@ pub fn is_version_label(version: &str) -> bool {
     let rest = ["latest", "stable"]
         .iter()
         .find_map(|label| named.strip_prefix(label));
-    let Some(rest) = rest.and_then(|rest| rest.strip_prefix('-').or(rest.is_empty().then_some("")))
-    else {
-        return version.is_empty() || named.len() < version.len() && semantic(named).is_some();
+    let Some(rest) = rest else {
+        return version.is_empty() || (named.len() < version.len() && semantic(named).is_some());
+    };
+    if rest.is_empty() {
+        return true;
+    }
+    let Some(rest) = rest.strip_prefix('-') else {
+        return false;
     };
     let mut parts = rest.split('.');
     let (major, minor) = (
@@ -42,10 +47,9 @@ pub fn is_version_label(version: &str) -> bool {
         text.bytes().all(|byte| byte.is_ascii_digit())
             && text.starts_with(|first: char| ('1'..='9').contains(&first))
     };
-    rest.is_empty()
-        || parts.next().is_none()
-            && (major.len() == 1 && number(major))
-            && (minor.len() <= 2 && number(minor))
+    parts.next().is_none()
+        && (major.len() == 1 && number(major))
+        && (minor.len() <= 2 && number(minor))
 }
 
 /// Major, minor and patch of `v1.36.2-rc.1`.
