@@ -544,7 +544,6 @@ fn all_join_after_a_kill(first: usize) {
         reset_all(&trial);
     }
     assert!(killed > 2, "only {killed} were killed");
-    eprintln!("killed at {killed} places");
 }
 
 fn nothing_is_left_after_a_kill(first: usize) {
@@ -570,5 +569,4 @@ fn nothing_is_left_after_a_kill(first: usize) {
         }
     }
     assert!(killed > 2, "only {killed} were killed");
-    eprintln!("killed at {killed} places");
 }
