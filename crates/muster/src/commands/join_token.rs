@@ -7,7 +7,7 @@ use crate::args::join::{CredentialFlags, Join};
 use crate::exit::Failure;
 use muster_identity::{Secret, TokenKind};
 use muster_plan::parse_labels;
-use std::io::{IsTerminal as _, Read as _};
+use std::io::{BufRead, IsTerminal as _, Read as _};
 use std::path::Path;
 
 /// Where k0s has its join token in the environment.
@@ -80,13 +80,23 @@ pub(crate) fn of_file(path: &Path) -> Result<Secret<String>, Failure> {
     Ok(as_token(&text))
 }
 
-/// One line where a person types; what was piped in is taken as a file is.
+/// One line where a person types; what was piped in is taken as a file is, but for what stands behind a short token:
+/// that is for whoever reads the next secret (`--certificate-key -`).
 fn of_standard_input() -> Result<Secret<String>, Failure> {
     if std::io::stdin().is_terminal() {
         return crate::entropy::line_of_standard_input().map(Secret::new);
     }
-    let text = whole(std::io::stdin().lock())
-        .map_err(|error| Failure::usage("standard input cannot be read").because(&error))?;
+    of_lines(&mut std::io::stdin().lock())
+        .map_err(|error| Failure::usage("standard input cannot be read").because(&error))
+}
+
+fn of_lines(source: &mut impl BufRead) -> std::io::Result<Secret<String>> {
+    let mut text = Secret::new(String::new());
+    let mut limited = source.take(MOST);
+    limited.read_line(text.expose_mut())?;
+    if TokenKind::of(text.expose().trim().as_bytes()) != Some(TokenKind::Bootstrap) {
+        limited.read_to_string(text.expose_mut())?;
+    }
     Ok(as_token(&text))
 }
 
@@ -119,5 +129,15 @@ mod tests {
         );
         assert_eq!(taken("\n H4sIAAAA\nBBBB\n\n"), "H4sIAAAA\nBBBB");
         assert_eq!(taken(" \n"), "");
+    }
+
+    #[test]
+    fn what_stands_behind_a_short_token_is_left_for_the_next_reader() {
+        let mut piped = "abcdef.0123456789abcdef\nthe certificate key\n".as_bytes();
+        let token = of_lines(&mut piped).unwrap();
+        assert_eq!(token.expose(), "abcdef.0123456789abcdef");
+        assert_eq!(piped, b"the certificate key\n");
+        let mut folded = "H4sIAAAA\nBBBB\n".as_bytes();
+        assert_eq!(of_lines(&mut folded).unwrap().expose(), "H4sIAAAA\nBBBB");
     }
 }

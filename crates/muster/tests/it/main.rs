@@ -13,6 +13,7 @@ mod crashes;
 mod everyday;
 mod fleet_bed;
 mod fleet_machines;
+mod fleet_planes;
 mod fleets;
 mod harness;
 mod informers;

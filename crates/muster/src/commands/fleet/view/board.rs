@@ -425,10 +425,10 @@ mod tests {
                 },
             ),
         ]);
-        let summary = board.summary(Timestamp::from_second(65).unwrap());
+        let summary = board.summary(Timestamp::from_second(42).unwrap());
         assert_eq!(
             summary,
-            "joining 1/300 joined, 1 at work, 1 failed, 297 waiting  65s"
+            "joining 1/300 joined, 1 at work, 1 failed, 297 waiting  42s"
         );
     }
 
